@@ -1,0 +1,1 @@
+"""How an announced message reaches the hubs."""

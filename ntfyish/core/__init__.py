@@ -1,0 +1,1 @@
+"""Services and the ports they need; no HTTP, no SQL."""

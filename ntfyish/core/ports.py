@@ -1,0 +1,169 @@
+"""The protocols that the core needs and adapters implement.
+
+One class per port, with what callers may rely on: units, order, errors, concurrency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ntfyish.model.message import Message, Published
+from ntfyish.model.people import AccessToken, Account, App, TopicKey
+from ntfyish.model.query import Since
+
+
+class Clock(Protocol):
+    """All time comes from here; tests move it."""
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump, from an arbitrary origin."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`; at once if they are not positive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """An increment of a persistent counter: `amount` more for `subject` in `period` (e.g. an app, a month)."""
+
+    subject: str
+    period: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message on its way into the store.
+
+    Attributes:
+        message: as it will be seen.
+        line: its canonical JSON (`model.line.encode`).
+        due_at: Unix seconds at which it becomes visible; 0 for at once.
+        replaces: remove what is still pending under the same topic and `message.sequence_id` first.
+    """
+
+    message: Message
+    line: bytes
+    due_at: int = 0
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the messages of a joined replay are written.
+
+    Each becomes ``before_id + id + before_line + line + after_line``, or without the first two parts if
+    `before_id` is "".
+    """
+
+    before_id: str
+    before_line: str
+    after_line: str
+
+
+Visible = Callable[[Sequence[Published]], None]
+
+
+class MessageStore(Protocol):
+    """The message cache and the counters that are committed with it.
+
+    Writes are durable (fsynced) when the call returns. Each message gets its `seq` when it becomes
+    visible; `seq` order = commit order. The adapter calls `visible` (given at construction) on the event
+    loop, in `seq` order, once per commit, before anybody who awaits that write resumes.
+
+    Raises (all methods): Unavailable with STORAGE_BUSY (somebody else holds the lock for longer than the
+    busy timeout), STORAGE_FULL, or STORAGE_BROKEN.
+    """
+
+    @property
+    def head(self) -> int:
+        """The `seq` of the last message handed to `visible` (at start: the last one ever assigned)."""
+
+    def post(self, posts: Sequence[Post], counts: Sequence[Count] = ()) -> Awaitable[None]:
+        """Store all `posts` and add all `counts`, in one transaction. A write goes on if the caller is cancelled."""
+
+    async def release_due(self, now: float, limit: int = 500) -> int:
+        """Make at most `limit` pending messages visible whose time has come, earliest first; return how many."""
+
+    async def next_due(self) -> float | None:
+        """Return the Unix seconds of the earliest pending message, or None."""
+
+    async def prune(self, now: float, limit: int = 500) -> int:
+        """Delete at most `limit` expired messages; return how many."""
+
+    def replay(
+        self, topics: Sequence[str], since: Since, upto: int, now: float, *, scheduled: bool = False
+    ) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """Yield chunks of (id, line) in `seq` order: visible, not expired at `now`, `seq` <= `upto`.
+
+        With `scheduled`, what is pending follows, by the time it is due. The chunks are read one at a
+        time, as the caller asks for them; no transaction stays open in between.
+        """
+
+    def replay_joined(
+        self, topic: str, since: Since, upto: int, now: float, shape: Shape
+    ) -> AsyncIterator[bytes]:
+        """As `replay` for one topic, but each chunk is one piece of bytes, already joined in `shape`."""
+
+    async def counter(self, subject: str, period: str) -> int:
+        """Return what `counts` have added up to."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody and everything that may publish or be written to, as one snapshot."""
+
+    accounts: tuple[Account, ...] = ()
+    apps: tuple[App, ...] = ()
+    keys: tuple[TopicKey, ...] = ()
+    tokens: tuple[AccessToken, ...] = ()
+
+
+class PeopleStore(Protocol):
+    """Accounts, apps, keys, tokens. Other processes (the command line) write to it too.
+
+    Raises: Conflict if a name, token or key is taken; NotFound if there is no such thing; Unavailable as
+    `MessageStore`.
+    """
+
+    async def load(self) -> People:
+        """Return a consistent snapshot."""
+
+    async def changed(self) -> bool:
+        """Whether anybody has written since the last `load`. Cheap."""
+
+    async def add_account(self, account: Account) -> None:
+        """Add an account."""
+
+    async def remove_account(self, name: str) -> None:
+        """Remove an account with its apps and tokens."""
+
+    async def add_app(self, app: App) -> None:
+        """Add an app; its account must exist."""
+
+    async def remove_app(self, token: str) -> None:
+        """Remove an app."""
+
+    async def add_key(self, key: TopicKey) -> None:
+        """Add a topic key."""
+
+    async def remove_key(self, key: str) -> None:
+        """Remove a topic key."""
+
+    async def add_token(self, token: AccessToken) -> None:
+        """Add an access token; its account must exist."""
+
+    async def reconcile(self, declared: People) -> None:
+        """Make what is marked `declared` in the store equal to `declared`, in one transaction."""
+
+
+class Bus(Protocol):
+    """Carries visible messages to every hub."""
+
+    def announce(self, published: Sequence[Published]) -> None:
+        """Hand on, in order. Never blocks, never raises to the publisher."""

@@ -1,0 +1,137 @@
+"""Who is known to the server: accounts, apps, keys; and who is asking: `Principal`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import NewType
+
+UserKey = NewType("UserKey", str)
+AppToken = NewType("AppToken", str)
+
+KEY_LENGTH = 30
+KEY_PATTERN = re.compile(r"[A-Za-z0-9]{30}")
+DEVICE_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,25}")
+ACCOUNT_NAME_PATTERN = re.compile(r"[-_.+@a-zA-Z0-9]+")
+_KEY_ALPHABET = string.ascii_letters + string.digits
+
+
+class Role(StrEnum):
+    """What an account is allowed in general."""
+
+    ADMIN = "admin"
+    USER = "user"
+    ANONYMOUS = "anonymous"
+
+
+class Flavour(StrEnum):
+    """How strictly an app follows Pushover: NZBClient clamps -2 to -1 and 2 to 1 and has no receipts."""
+
+    PUSHOVER = "pushover"
+    NZBCLIENT = "nzbclient"
+
+
+class Permission(Enum):
+    """What a grant allows."""
+
+    READ = "read-only"
+    WRITE = "write-only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Somebody who can log in and be written to.
+
+    Attributes:
+        user_key: 30 letters and digits; also the topic that is the account's inbox.
+        password_hash: bcrypt; "" means that nobody can log in with a password.
+        devices: names of the Open Client devices, active.
+        stream: whether the built-in device, the inbox topic itself, is active.
+        declared: comes from the configuration, and is changed only there.
+    """
+
+    name: str
+    user_key: UserKey
+    password_hash: str = field(default="", repr=False)
+    role: Role = Role.USER
+    email: str = ""
+    devices: tuple[str, ...] = ()
+    stream: bool = True
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Something that publishes with a token.
+
+    Attributes:
+        token: 30 letters and digits.
+        name: default title of its messages.
+        account: name of the owning account.
+        monthly_limit: messages a month; 0 means no limit.
+    """
+
+    token: AppToken = field(repr=False)
+    name: str
+    account: str
+    flavour: Flavour = Flavour.PUSHOVER
+    monthly_limit: int = 10_000
+    enabled: bool = True
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicKey:
+    """A key of 30 characters that addresses a topic for clients that insist on that form."""
+
+    key: str
+    topic: str
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A bearer token of an account.
+
+    Attributes:
+        token_hash: SHA-256 of the token, in hex; the token itself is shown once and not kept.
+        hint: its last four characters, to tell it from others in a list.
+        expires_at: Unix seconds; 0 means never.
+    """
+
+    token_hash: str = field(repr=False)
+    account: str
+    label: str = ""
+    hint: str = ""
+    expires_at: int = 0
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking: an account, or nobody in particular (`account` is None)."""
+
+    account: Account | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may do everything."""
+        return self.account is not None and self.account.role is Role.ADMIN
+
+
+ANONYMOUS = Principal()
+
+
+def new_key(prefix: str) -> str:
+    """Return a random key of 30 letters and digits that begins with `prefix` (Pushover: a, u, g, r)."""
+    count = KEY_LENGTH - len(prefix)
+    return prefix + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(count))
+
+
+def new_access_token() -> str:
+    """Return a random access token in ntfy's form: ``tk_`` and 29 of ``[a-z0-9]``."""
+    alphabet = string.ascii_lowercase + string.digits
+    return "tk_" + "".join(secrets.choice(alphabet) for _ in range(29))

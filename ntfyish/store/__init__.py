@@ -1,0 +1,1 @@
+"""Adapters that keep what must survive a restart."""

@@ -1,0 +1,1 @@
+"""The SQLite adapter: one writer with group commit, separate readers."""

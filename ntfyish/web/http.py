@@ -1,0 +1,130 @@
+"""Requests and responses as the dialects see them, whichever lane of the server they came in by.
+
+The front lane (`web.front`) and the aiohttp lane (`web.server`) build `Request`; handlers return a
+`Response`, a `Stream` (`web.streams`), or None for "not mine, ask the next dialect".
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import parse_qsl, unquote
+
+from ntfyish.model.errors import NtfyishError
+
+if TYPE_CHECKING:
+    from ntfyish.web.streams import Stream
+
+JSON = "application/json"
+
+
+class Body(Protocol):
+    """A request's body, read at most once; hostile until read."""
+
+    async def read(self, limit: int) -> tuple[bytes, bool]:
+        """Return at most `limit` bytes from the beginning, and whether there are more.
+
+        May be called again with a larger limit: it answers from the beginning once more.
+
+        Raises:
+            Unavailable: BODY_TIMEOUT if the body comes too slowly.
+        """
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the whole body in pieces, for uploads that must not be held in memory."""
+
+
+@dataclass(slots=True)
+class BufferedBody:
+    """A body that has arrived completely."""
+
+    data: bytes = b""
+
+    async def read(self, limit: int) -> tuple[bytes, bool]:
+        """Return at most `limit` bytes, and whether there are more."""
+        return self.data[:limit], len(self.data) > limit
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body in one piece."""
+        yield self.data
+
+
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        method: upper case, as sent.
+        path: percent-decoded, without the query.
+        query_string: as sent, without the question mark.
+        headers: lower-case name -> first value, decoded as UTF-8 (bad bytes become U+FFFD), trimmed.
+        peer: the address of the socket's other end; "" if it has none (a Unix socket).
+        version: (1, 0) or (1, 1).
+        body: the body.
+    """
+
+    __slots__ = ("_pairs", "_query", "body", "headers", "method", "path", "peer", "query_string", "version")
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        peer: str,
+        body: Body,
+        version: tuple[int, int] = (1, 1),
+    ) -> None:
+        path, _, self.query_string = target.partition("?")
+        self.method = method
+        self.path = unquote(path) if "%" in path else path
+        self.headers = headers
+        self.peer = peer
+        self.body = body
+        self.version = version
+        self._pairs: list[tuple[str, str]] | None = None
+        self._query: dict[str, str] | None = None
+
+    @property
+    def query_pairs(self) -> list[tuple[str, str]]:
+        """The query's parameters in order, decoded ("+" is a blank), blank values kept."""
+        if self._pairs is None:
+            self._pairs = parse_qsl(self.query_string, keep_blank_values=True) if self.query_string else []
+        return self._pairs
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters: exact name -> first value."""
+        if self._query is None:
+            self._query = {}
+            for name, value in self.query_pairs:
+                self._query.setdefault(name, value)
+        return self._query
+
+
+@dataclass(slots=True, kw_only=True)
+class Response:
+    """A complete response.
+
+    Attributes:
+        headers: further header fields (names in any case), besides Content-Type, Content-Length and Date.
+        close: end the connection afterwards.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    close: bool = False
+
+
+Handler = Callable[[Request], Awaitable["Response | Stream | None"]]
+
+
+class Dialect(Protocol):
+    """One of the APIs the server speaks."""
+
+    def match(self, method: str, path: str) -> Handler | None:
+        """Return what answers `method` on `path`, or None if the path is not this dialect's."""
+
+    def refuse(self, request: Request, error: NtfyishError) -> Response:
+        """Put `error` into the dialect's own form."""

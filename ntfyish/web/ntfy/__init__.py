@@ -1,0 +1,1 @@
+"""The ntfy dialect: parse, call the core, encode."""

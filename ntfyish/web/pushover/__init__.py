@@ -1,0 +1,1 @@
+"""The Pushover dialect: parse, call the core, encode."""
