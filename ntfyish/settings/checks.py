@@ -1,0 +1,111 @@
+"""Checks across several settings. Each stands alone: one mistake hides no other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ntfyish.model.durations import format_duration, format_size
+from ntfyish.model.topic import DISALLOWED
+from ntfyish.settings.schema import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A rule between settings.
+
+    Attributes:
+        keys: what it looks at; the first is the one that is reported. It is left out if one of them is wrong.
+        find: yields what is wrong.
+    """
+
+    keys: tuple[str, ...]
+    find: Callable[[Settings], Iterator[str]]
+
+
+def _somewhere_to_listen(settings: Settings) -> Iterator[str]:
+    if settings.listen_http is None and settings.listen_unix is None:
+        yield "the server would listen nowhere; set listen-http or listen-unix"
+
+
+def _cache_outlives_sweep(settings: Settings) -> Iterator[str]:
+    if 0 < settings.cache_duration_s < settings.manager_interval_s:
+        interval = format_duration(settings.manager_interval_s)
+        yield f"must be 0, or at least manager-interval, which is {interval}"
+
+
+def _delay_range(settings: Settings) -> Iterator[str]:
+    if settings.message_delay_minimum_s > settings.message_delay_limit_s:
+        limit = format_duration(settings.message_delay_limit_s)
+        yield f"must be at most message-delay-limit, which is {limit}"
+
+
+def _message_fits_backlog(settings: Settings) -> Iterator[str]:
+    if settings.subscriber_backlog_size_bytes < settings.message_size_limit_bytes:
+        limit = format_size(settings.message_size_limit_bytes)
+        yield f"must be at least message-size-limit, which is {limit}, or no reader gets such a message"
+
+
+def _emergency_ranges(settings: Settings) -> Iterator[str]:
+    longest = format_duration(settings.pushover_expire_max_s)
+    if settings.pushover_retry_min_s > settings.pushover_expire_max_s:
+        yield f"pushover-retry-min must be at most pushover-expire-max, which is {longest}"
+    if settings.pushover_expire_clamp_s < settings.pushover_expire_max_s:
+        yield f"pushover-expire-clamp must be at least pushover-expire-max, which is {longest}"
+
+
+def _twice(values: Iterator[str]) -> list[str]:
+    return [value for value, count in Counter(values).items() if value and count > 1]
+
+
+def _account_names_differ(settings: Settings) -> Iterator[str]:
+    for name in _twice(account.name for account in (*settings.accounts, *settings.auth_users)):
+        yield f"the account {name} is declared twice"
+
+
+def _keys_differ(settings: Settings) -> Iterator[str]:
+    addressed: dict[str, str] = {}
+    for key, owner in (
+        *((account.user_key, f"account {account.name}") for account in settings.accounts),
+        *((key.key, f"topic {key.topic}") for key in settings.keys),
+    ):
+        if key and (other := addressed.setdefault(key, owner)) is not owner:
+            yield f"{owner} has the same key as {other}"
+
+
+def _app_tokens_differ(settings: Settings) -> Iterator[str]:
+    if _twice(app.token for app in settings.apps):
+        yield "two apps have the same token"
+
+
+def _access_tokens_differ(settings: Settings) -> Iterator[str]:
+    if _twice(token.token for token in settings.auth_tokens):
+        yield "two of the tokens are the same"
+
+
+def _tokens_have_accounts(settings: Settings) -> Iterator[str]:
+    declared = {account.name for account in (*settings.accounts, *settings.auth_users)}
+    for name in sorted({token.account for token in settings.auth_tokens} - declared):
+        yield f"the account {name} is declared neither in accounts nor in auth-users"
+
+
+def _keys_have_topics(settings: Settings) -> Iterator[str]:
+    for key in settings.keys:
+        if key.topic in DISALLOWED or key.topic in settings.disallowed_topics:
+            yield f"{key.topic} is not allowed as a topic"
+
+
+CHECKS = (
+    Check(("listen-http", "listen-unix"), _somewhere_to_listen),
+    Check(("cache-duration", "manager-interval"), _cache_outlives_sweep),
+    Check(("message-delay-minimum", "message-delay-limit"), _delay_range),
+    Check(("subscriber-backlog-size", "message-size-limit"), _message_fits_backlog),
+    Check(("pushover-expire-max", "pushover-expire-clamp", "pushover-retry-min"), _emergency_ranges),
+    Check(("accounts", "auth-users"), _account_names_differ),
+    Check(("keys", "accounts"), _keys_differ),
+    Check(("apps",), _app_tokens_differ),
+    Check(("auth-tokens",), _access_tokens_differ),
+    Check(("auth-tokens", "auth-users", "accounts"), _tokens_have_accounts),
+    Check(("keys", "disallowed-topics"), _keys_have_topics),
+)

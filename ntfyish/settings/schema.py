@@ -1,0 +1,282 @@
+"""Every setting: its key, its kind, its default, its bounds and what it is for.
+
+The attribute is the key in snake case, with `_s` for seconds and `_bytes` for bytes. Flags, environment
+variables, the example file and the reports of mistakes are all made from this one list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.config import JsonDict
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ntfyish.settings.entries import AccountEntry, AppEntry, KeyEntry, TokenLine, UserLine
+from ntfyish.settings.values import (
+    BaseUrl,
+    Bytes,
+    Count,
+    Entries,
+    FileMode,
+    FilePath,
+    HeaderName,
+    Items,
+    Listen,
+    ListenAddress,
+    Network,
+    Seconds,
+    Switch,
+    TimeZone,
+    Topic,
+    Word,
+)
+
+_DAY_S = 86_400.0
+_KIB = 1024
+_MIB = 1024 * _KIB
+
+# What `pushover-profile: legacy` changes, unless it is set: Pushover's older limits.
+LEGACY: Mapping[str, object] = {
+    "pushover-message-limit": 512,
+    "pushover-title-limit": 512,
+    "pushover-expire-max": _DAY_S,
+    "pushover-monthly-limit": 7500,
+}
+
+
+def key_of(attribute: str) -> str:
+    """Return the key of a setting's attribute: ``keepalive_interval_s`` -> ``keepalive-interval``."""
+    return attribute.removesuffix("_s").removesuffix("_bytes").replace("_", "-")
+
+
+def _setting(
+    default: object,
+    description: str,
+    *,
+    section: str = "",
+    example: str = "",
+    shown: str = "",
+    secret: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Describe a setting.
+
+    Args:
+        section: heading in the example file, for the first of a group.
+        example: YAML to show where there is no default; several lines begin with a newline.
+        shown: the default in YAML, where it is not a constant.
+        secret: no flag, and never shown.
+        bounds: `ge` and `le`.
+    """
+    extra: JsonDict = {"section": section, "example": example, "shown": shown, "secret": secret}
+    return Field(default, description=description, repr=not secret, json_schema_extra=extra, **bounds)
+
+
+class Settings(BaseSettings):
+    """All settings. Made by `ntfyish.settings.load`; immutable.
+
+    Args:
+        layers: values by key, the strongest layer first.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        case_sensitive=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+        alias_generator=key_of,
+    )
+
+    listen_http: Listen = _setting(
+        ListenAddress("127.0.0.1", 8080),
+        "Address for HTTP: host:port, :port for all interfaces, [::1]:port, or - for none.",
+        section="Where the server listens",
+    )
+    listen_unix: FilePath | None = _setting(
+        None, "Path of a Unix socket to listen on, too.", example='"/run/ntfyish/ntfyish.sock"'
+    )
+    listen_unix_mode: FileMode | None = _setting(
+        None, "File mode of the Unix socket, in octal.", example='"0660"'
+    )
+    base_url: BaseUrl = _setting(
+        "",
+        "Address at which people reach the server: http(s)://host[:port], without a path.",
+        example='"https://push.example.com"',
+    )
+    behind_proxy: Switch = _setting(
+        False,
+        "Take the visitor's address from proxy-forwarded-header. Only behind a proxy that sets it.",
+    )
+    proxy_forwarded_header: HeaderName = _setting(
+        "X-Forwarded-For",
+        "Header with the visitor's address: a list of addresses, or RFC 7239's Forwarded. The right-most"
+        " address that is no trusted proxy counts.",
+    )
+    proxy_trusted_hosts: Annotated[tuple[Network, ...], Items] = _setting(
+        (),
+        "Addresses and networks of further proxies, to be passed over in that header.",
+        example='["10.0.0.0/8", "2001:db8::1"]',
+    )
+
+    data_dir: FilePath = _setting(
+        Path(),
+        "Folder of the databases. By default $XDG_DATA_HOME/ntfyish or ~/.local/share/ntfyish; for root"
+        " /var/lib/ntfyish if that folder exists.",
+        section="Messages",
+        shown='"~/.local/share/ntfyish"',
+    )
+    cache_duration_s: Seconds = _setting(
+        12 * 3600.0,
+        "How long messages are kept for those who ask later. 0 keeps none, not even on disk.",
+        ge=0,
+    )
+    message_size_limit_bytes: Bytes = _setting(4 * _KIB, "Largest message.", ge=1, le=5 * _MIB)
+    message_delay_limit_s: Seconds = _setting(3 * _DAY_S, "How far ahead a message may be scheduled.", ge=0)
+    message_delay_minimum_s: Seconds = _setting(
+        10.0, "How far ahead a scheduled message must be at least.", ge=0
+    )
+    disallowed_topics: Annotated[tuple[Topic, ...], Items] = _setting(
+        (),
+        "Names that are no topics, besides the ones of the server's own paths.",
+        example='["admin", "test"]',
+    )
+    keepalive_interval_s: Seconds = _setting(
+        45.0, "How often a stream gets a sign of life. Proxies must wait longer than this.", ge=5
+    )
+    manager_interval_s: Seconds = _setting(60.0, "How often expired messages are removed.", ge=5)
+
+    auth_default_access: Annotated[Literal["read-write", "read-only", "write-only", "deny-all"], Word] = (
+        _setting(
+            "read-write",
+            "What everybody may do with topics without a login: read-write, read-only, write-only, deny-all.",
+            section="Who may do what",
+        )
+    )
+    auth_users: Annotated[tuple[UserLine, ...], Items] = _setting(
+        (),
+        "Accounts in ntfy's form: user:bcrypt-hash:role, with the role user or admin.",
+        example='\n- "ben:$2a$10$YLiO8U21sX1uhZamTLJXHuxgVC0Z/GKISibrKCLohPgtG7yIxSk4C:user"',
+        secret=True,
+    )
+    auth_tokens: Annotated[tuple[TokenLine, ...], Items] = _setting(
+        (),
+        "Access tokens in ntfy's form: user:token[:label]. The user must be declared.",
+        example='\n- "ben:tk_3gd7d2yftt4b8ixyfe9mnmro88o76:backups"',
+        secret=True,
+    )
+    accounts: Annotated[tuple[AccountEntry, ...], Entries] = _setting(
+        (),
+        "Accounts. password or password-hash (bcrypt); role: user or admin; user-key is made when left out;"
+        " devices are Open Client devices; stream: false stops delivery to the inbox topic.",
+        example='\n- name: phil\n  password: "change me"\n  role: user\n'
+        "  user-key: uQiRzpo4DXghDmr9QzzfQu27cmVRsG\n  email: phil@example.org\n"
+        "  devices: [droid2, iphone]\n  stream: true",
+        secret=True,
+    )
+    apps: Annotated[tuple[AppEntry, ...], Entries] = _setting(
+        (),
+        "Apps, which publish with a token. flavour: pushover or nzbclient; monthly-limit: 0 for no limit.",
+        example="\n- name: Backups\n  token: azGDORePK8gMaC0QOYAMyEEuzJnyUi\n  account: phil\n"
+        "  flavour: pushover\n  monthly-limit: 10000\n  enabled: true",
+        secret=True,
+    )
+    keys: Annotated[tuple[KeyEntry, ...], Entries] = _setting(
+        (),
+        "Keys of 30 letters and digits with which Pushover clients write to a topic.",
+        example="\n- key: tAlertsAlertsAlertsAlertsAlert\n  topic: alerts",
+        secret=True,
+    )
+
+    pushover_profile: Annotated[Literal["current", "legacy"], Word] = _setting(
+        "current",
+        "Pushover's limits of today, or the older ones: 512 characters of message and title together,"
+        " emergencies of up to 24h, 7500 messages a month. Single limits can be set besides.",
+        section="Pushover's API",
+    )
+    pushover_message_limit: Count = _setting(1024, "Longest message, in characters.", ge=1, le=_MIB)
+    pushover_title_limit: Count = _setting(250, "Longest title, in characters.", ge=1, le=_MIB)
+    pushover_url_limit: Count = _setting(512, "Longest URL, in characters.", ge=1, le=_MIB)
+    pushover_url_title_limit: Count = _setting(100, "Longest title of a URL, in characters.", ge=1, le=_MIB)
+    pushover_over_length: Annotated[Literal["reject", "truncate"], Word] = _setting(
+        "reject", "What to do with what is longer: reject or truncate."
+    )
+    pushover_relax_when_encrypted: Switch = _setting(
+        True, "Allow four times the length where the text is encrypted."
+    )
+    pushover_users_limit: Count = _setting(50, "Most users that one message may name.", ge=1, le=10_000)
+    pushover_retry_min_s: Seconds = _setting(
+        30.0, "Shortest time between two repeats of an emergency message.", ge=1
+    )
+    pushover_expire_max_s: Seconds = _setting(
+        3 * 3600.0, "Longest time for which an emergency message is repeated.", ge=1
+    )
+    pushover_expire_clamp_s: Seconds = _setting(
+        _DAY_S, "What is longer than that is shortened up to here, and refused above.", ge=1
+    )
+    pushover_monthly_limit: Count = _setting(
+        10_000, "Messages a month for an app that says nothing else. 0 for no limit."
+    )
+    pushover_quota_timezone: TimeZone = _setting(
+        "America/Chicago", "Where a month begins at midnight of its first day."
+    )
+    pushover_strict_device: Switch = _setting(
+        False, "Refuse unknown device names instead of delivering to all devices."
+    )
+
+    header_timeout_s: Seconds = _setting(
+        75.0,
+        "How long a connection may take for a request's header, and be idle between two.",
+        section="Limits of connections",
+        ge=1,
+    )
+    body_timeout_s: Seconds = _setting(
+        20.0, "How long a request's body may take, besides what body-minimum-rate allows.", ge=1
+    )
+    body_minimum_rate_bytes: Bytes = _setting(
+        10 * _KIB, "Bytes of a body that earn another second for it.", ge=1
+    )
+    subscriber_backlog_size_bytes: Bytes = _setting(
+        _MIB, "Bytes that a slow reader may owe before its stream is cut (it can resume).", ge=4 * _KIB
+    )
+    subscriber_send_buffer_bytes: Bytes = _setting(
+        64 * _KIB, "Size of a stream's send buffer in the kernel.", ge=4 * _KIB, le=1024 * _MIB
+    )
+    shutdown_timeout_s: Seconds = _setting(
+        10.0, "How long requests may take to finish when the server stops.", ge=0
+    )
+    storage_busy_timeout_s: Seconds = _setting(
+        5.0, "How long to wait for a database that another process has locked.", ge=0, le=3600
+    )
+
+    log_level: Annotated[Literal["debug", "info", "warn", "error"], Word] = _setting(
+        "info", "debug, info, warn or error.", section="Logs"
+    )
+    log_format: Annotated[Literal["text", "json"], Word] = _setting("text", "text or json.")
+    log_file: FilePath | None = _setting(
+        None, "File to write to instead of standard error.", example='"/var/log/ntfyish.log"'
+    )
+
+    def __init__(self, *layers: Mapping[str, object]) -> None:
+        super().__init__(layers=layers)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the layers, each of which knows where it is from, instead of this process's environment."""
+        assert isinstance(init_settings, InitSettingsSource)
+        return tuple(InitSettingsSource(settings_cls, layer) for layer in init_settings.init_kwargs["layers"])
