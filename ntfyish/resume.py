@@ -88,9 +88,8 @@ class Cursor:
         self._seen[event["id"], pending] = None
         if len(self._seen) > REMEMBERED_IDS:
             del self._seen[next(iter(self._seen))]
-        if not pending and event.get(
-            "expires"
-        ):  # without it the message is not kept, and its id marks no place
+        # A message without `expires` is not kept: its id marks no place in what is.
+        if not pending and event.get("expires"):
             self._last_id, self._last_expires = event["id"], event["expires"]
         return True
 
