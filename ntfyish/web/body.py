@@ -1,0 +1,213 @@
+"""The tolerant body reader: a request's parameters, wherever and however a client put them.
+
+For the form-like APIs (Pushover's dialect calls it). It reads URL-encoded forms, multipart and JSON, on
+every method, by what the label says and by what the bytes look like: clients send forms labelled as
+JSON, JSON labelled as a form, GETs with a body, and bodies without a label. Every limit holds whatever
+is sent, and all work is linear in its size. It never decompresses, and knows no parameter by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ntfyish.model.errors import Invalid, Reason, TooLarge
+from ntfyish.web.charset import find_codec
+from ntfyish.web.form import MAX_PARAMETERS, parse_form
+from ntfyish.web.http import Request
+from ntfyish.web.multipart import FilePart, find_boundary, parse_multipart
+
+__all__ = ["BODY_LIMIT_BYTES", "FilePart", "Parameters", "read_parameters"]
+
+# A file of 5 MiB as base64 in JSON (6.99 MB), and the other fields.
+BODY_LIMIT_BYTES = 7_200_000
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FORM = "application/x-www-form-urlencoded"
+
+# Beyond this size, JSON is counted before it is parsed: small values in great number take twenty
+# times their size in memory.
+_MAX_UNCOUNTED_JSON_BYTES = 65_536
+_MAX_JSON_VALUES = 20_000
+
+
+class Parameters:
+    """The parameters of a request: name -> value or values, names exact.
+
+    A blank value (empty, or only white space) counts as absent. Where a name is given several times,
+    the last value that is not blank counts.
+
+    Attributes:
+        files: the file parts of a multipart body.
+        malformed: names whose value has no textual form (a JSON object, a list of lists); they are absent.
+    """
+
+    __slots__ = ("_repeated", "_values", "files", "malformed")
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        files: Sequence[FilePart] = (),
+        malformed: frozenset[str] = frozenset(),
+    ) -> None:
+        self.files = files
+        self.malformed = malformed
+        self._values = dict(pairs)
+        self._repeated: dict[str, list[str]] = {}
+        if len(self._values) != len(pairs):
+            self._collect(pairs)
+
+    def text(self, name: str) -> str:
+        """Return the value of `name`, untrimmed; "" if it is absent or blank."""
+        value = self._values.get(name)
+        return "" if value is None or not value or value.isspace() else value
+
+    def texts(self, name: str) -> list[str]:
+        """Return all values of `name` in order, without blank ones.
+
+        They come as ``name=a&name=b``, as a JSON list, or as ``name[]=a&name[]=b``.
+        """
+        for spelling in (name, f"{name}[]"):
+            values = self._repeated.get(spelling) or [self._values.get(spelling, "")]
+            if found := [value for value in values if value and not value.isspace()]:
+                return found
+        return []
+
+    def flag(self, name: str) -> bool:
+        """Whether `name` is one of 1, true, yes, on, in any case; everything else is no."""
+        value = self._values.get(name)
+        return value is not None and value.strip().lower() in _TRUE
+
+    def _collect(self, pairs: Sequence[tuple[str, str]]) -> None:
+        lists: dict[str, list[str]] = {}
+        for name, value in pairs:
+            lists.setdefault(name, []).append(value)
+        for name, values in lists.items():
+            if len(values) > 1:
+                self._repeated[name] = values
+                self._values[name] = next((v for v in reversed(values) if v and not v.isspace()), "")
+
+
+async def read_parameters(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> Parameters:
+    """Return the parameters of the query string and of the body together.
+
+    A name that is in both has the body's value, unless that is blank (Rack, which runs Pushover's API,
+    merges in this order).
+
+    Raises:
+        TooLarge: BODY_TOO_LARGE if the body has more than `limit_bytes`.
+        Invalid: REQUEST_INVALID if the body cannot be parsed, or has too many parameters.
+        Unavailable: BODY_TIMEOUT if the body comes too slowly.
+    """
+    data, more = await request.body.read(limit_bytes)
+    if more:
+        raise TooLarge(Reason.BODY_TOO_LARGE)
+    content_type = request.headers.get("content-type", "")
+    if not request.query_string:
+        return parse_body(content_type, data)
+    query = request.query_pairs
+    if not data:
+        return Parameters(query)
+    return parse_body(content_type, data, query)
+
+
+def parse_body(content_type: str, data: bytes, query: Sequence[tuple[str, str]] = ()) -> Parameters:
+    """Return the parameters of a body, over those of the query."""
+    files: list[FilePart] = []
+    malformed: list[str] = []
+    first = data[:1]
+    if content_type == _FORM and first.isalpha():  # nearly every request, and nothing else can look like it
+        pairs = parse_form(data)
+    else:
+        pairs = _parse_any(content_type, data, files, malformed)
+    if query:
+        given = {name for name, value in pairs if value and not value.isspace()}
+        pairs = [pair for pair in query if pair[0] not in given] + pairs
+    return Parameters(pairs, files, frozenset(malformed))
+
+
+def _parse_any(
+    content_type: str, data: bytes, files: list[FilePart], malformed: list[str]
+) -> list[tuple[str, str]]:
+    codec = find_codec(content_type) or "utf-8"
+    media_type = content_type.partition(";")[0].strip().lower()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    start = data[:64].lstrip()
+    if media_type.startswith("multipart/") or start.startswith(b"--"):
+        boundary = find_boundary(content_type, data)
+        if boundary:
+            pairs, found = parse_multipart(data, boundary, codec)
+            files += found
+            return pairs
+    if start.startswith(b"{"):
+        fields = _load_object(data, codec)
+        if fields is not None:
+            return _flatten(fields, malformed)
+    if start and not _may_be_form(media_type, start, data):
+        raise Invalid(Reason.JSON_INVALID)
+    return parse_form(data, codec)
+
+
+def _may_be_form(media_type: str, start: bytes, data: bytes) -> bool:
+    """Whether a body that is not a JSON object is to be read as a form, whatever it is labelled."""
+    if media_type.endswith("json"):
+        return b"=" in data and not start.startswith((b"{", b"[", b'"'))
+    return media_type == _FORM or not start.startswith(b"{")
+
+
+def _load_object(data: bytes, codec: str) -> dict[str, Any] | None:
+    """Return the JSON object that `data` is, or None."""
+    if len(data) > _MAX_UNCOUNTED_JSON_BYTES:
+        count = data.count(b"[") + data.count(b"{") + data.count(b",")
+        if count > _MAX_JSON_VALUES:
+            raise Invalid(Reason.REQUEST_INVALID, "too many values")
+    try:
+        if codec != "utf-8":
+            data = data.decode(codec, "replace").encode()
+        fields = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        # orjson refuses bytes that are not UTF-8; a message with one bad byte is better than none.
+        try:
+            fields = orjson.loads(data.decode("utf-8", "replace"))
+        except orjson.JSONDecodeError:
+            return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _flatten(fields: dict[str, Any], malformed: list[str]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in fields.items():
+        if isinstance(value, str):
+            pairs.append((name, value))
+        elif isinstance(value, list):
+            texts = [_scalar(item) for item in value]
+            if None in texts:
+                malformed.append(name)
+            else:
+                pairs += [(name, text) for text in texts if text is not None]
+        else:
+            text = _scalar(value)
+            if text is None:
+                malformed.append(name)
+            else:
+                pairs.append((name, text))
+    if len(pairs) > MAX_PARAMETERS:
+        raise Invalid(Reason.REQUEST_INVALID, "too many parameters")
+    return pairs
+
+
+def _scalar(value: object) -> str | None:
+    """Return a JSON value as a form would carry it; None for a list or an object."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return None

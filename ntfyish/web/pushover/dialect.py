@@ -1,0 +1,107 @@
+"""Pushover's API: which paths are its own, who answers them, and how the core's errors are put."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import ceil
+
+from ntfyish.core.access import Access
+from ntfyish.core.address_book import AddressBook
+from ntfyish.core.publisher import Publisher
+from ntfyish.core.quota import Quotas
+from ntfyish.model.errors import LimitReached, NtfyishError
+from ntfyish.web.http import Handler, Request, Response
+from ntfyish.web.pushover import faults
+from ntfyish.web.pushover.answers import Answer
+from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
+from ntfyish.web.pushover.messages import Messages
+from ntfyish.web.pushover.queries import Queries
+
+_PREFIX = "/1/"
+# First segments of Pushover's longer paths; what it does not answer below them is not ntfy's either.
+_AREAS = frozenset(
+    {
+        "apps", "devices", "glances", "groups", "licenses", "messages", "receipts", "sounds",
+        "subscriptions", "teams", "users",
+    }
+)  # fmt: skip
+# What ntfy has below a topic that is called "1": no dots, and at most an action below a sequence id.
+_NTFY = re.compile(r"[^./]*(?:/(?:clear|read|delete))?")
+# Pushover's documentation asks clients to wait at least that long before they try again.
+_RETRY_AFTER_S = 5
+
+
+class PushoverDialect:
+    """Pushover's and NZBClient's API below ``/1/``.
+
+    ``/1/json``, ``/1/anything`` and the like stay with ntfy, where "1" is a topic like any other.
+    """
+
+    def __init__(
+        self,
+        *,
+        address_book: AddressBook,
+        access: Access,
+        publisher: Publisher,
+        quotas: Quotas,
+        limits: PushoverLimits = CURRENT,
+    ) -> None:
+        messages = Messages(address_book, access, publisher, quotas, limits)
+        queries = Queries(address_book, quotas, limits)
+        send: dict[str, Handler] = {"POST": messages.send, "GET": messages.download}
+        sounds: dict[str, Handler] = {"GET": queries.sounds, "HEAD": queries.sounds}
+        allowance: dict[str, Handler] = {"GET": queries.limits, "HEAD": queries.limits}
+        validate: dict[str, Handler] = {"POST": queries.validate}
+        self._routes: Mapping[str, Mapping[str, Handler]] = {
+            "/1/messages.json": send,
+            "/1/messages.xml": send,
+            "/1/sounds.json": sounds,
+            "/1/sounds.xml": sounds,
+            "/1/users/validate.json": validate,
+            "/1/users/validate.xml": validate,
+            "/1/users/validate": validate,
+            "/1/apps/limits.json": allowance,
+            "/1/apps/limits.xml": allowance,
+            "/1/apps/limits": allowance,
+        }
+        self._ambiguous: Mapping[str, Handler] = {
+            "POST": messages.send_or_decline,
+            "GET": messages.download_or_decline,
+        }
+
+    def match(self, method: str, path: str) -> Handler | None:
+        """Return what answers `method` on `path`, or None if the path is not Pushover's."""
+        route = self._routes.get(path)
+        if route is not None:
+            return route.get(method) or (_preflight if method == "OPTIONS" else self._refuse_method)
+        if not path.startswith(_PREFIX):
+            return None
+        rest = path[len(_PREFIX) :]
+        if rest == "messages":
+            return self._ambiguous.get(method)
+        if _NTFY.fullmatch(rest) or ("." not in rest and rest.partition("/")[0] not in _AREAS):
+            return None
+        return _preflight if method == "OPTIONS" else _refuse_path
+
+    def refuse(self, request: Request, error: NtfyishError) -> Response:
+        """Put `error` into Pushover's form."""
+        refusal = faults.REFUSALS[error.reason]
+        headers: tuple[tuple[str, str], ...] = ()
+        if isinstance(error, LimitReached) and error.retry_after_s > 0:
+            headers = (("Retry-After", str(ceil(error.retry_after_s))),)
+        elif refusal.status >= 500:
+            headers = (("Retry-After", str(_RETRY_AFTER_S)),)
+        return Answer(request).refusal([refusal.fault], refusal.status, headers, close=refusal.close)
+
+    async def _refuse_method(self, request: Request) -> Response:
+        allowed = ", ".join([*self._routes[request.path], "OPTIONS"])
+        return Answer(request).refusal([faults.METHOD_WRONG], 405, (("Allow", allowed),))
+
+
+async def _preflight(request: Request) -> Response:
+    return Answer(request).preflight()
+
+
+async def _refuse_path(request: Request) -> Response:
+    return Answer(request).refusal([faults.RESOURCE_UNKNOWN], 404)

@@ -1,0 +1,146 @@
+"""`POST /1/messages.json`: who sends, to whom, what; then one publish for all recipients."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ntfyish.core.access import Access
+from ntfyish.core.address_book import AddressBook, Recipient
+from ntfyish.core.publisher import Publisher
+from ntfyish.core.quota import Quotas
+from ntfyish.model.errors import Invalid, LimitReached, NtfyishError, TooLarge
+from ntfyish.model.message import Draft
+from ntfyish.model.people import App, new_key
+from ntfyish.web.body import Parameters, read_parameters
+from ntfyish.web.http import Request, Response
+from ntfyish.web.pushover import faults
+from ntfyish.web.pushover.answers import Answer, Value
+from ntfyish.web.pushover.drafts import read_draft, split_list
+from ntfyish.web.pushover.faults import Fault
+from ntfyish.web.pushover.limits import PushoverLimits
+
+_log = logging.getLogger(__name__)
+
+_NO_DEVICES = "no active devices to send to"
+
+
+class Messages:
+    """Answers the messages endpoint. Validates the token alone, then the user alone, then all the rest."""
+
+    def __init__(
+        self,
+        address_book: AddressBook,
+        access: Access,
+        publisher: Publisher,
+        quotas: Quotas,
+        limits: PushoverLimits,
+    ) -> None:
+        self._address_book = address_book
+        self._access = access
+        self._publisher = publisher
+        self._quotas = quotas
+        self._limits = limits
+
+    async def send(self, request: Request) -> Response:
+        """Publish a message."""
+        parameters = await read_parameters(request, self._limits.body_bytes)
+        return await self._send(request, parameters)
+
+    async def send_or_decline(self, request: Request) -> Response | None:
+        """Publish a message if the request has `token` and `user`; None if not, for it may be ntfy's.
+
+        ``POST /1/messages`` is also how ntfy publishes to topic 1 under the sequence id "messages".
+        """
+        try:
+            parameters = await read_parameters(request, self._limits.body_bytes)
+        except (Invalid, TooLarge):
+            return None
+        if not (parameters.text("token") and parameters.text("user")):
+            return None
+        return await self._send(request, parameters)
+
+    async def download(self, request: Request) -> Response:
+        """Refuse: only Open Clients download messages, and there is no such client yet."""
+        parameters = await read_parameters(request, self._limits.body_bytes)
+        missing = not parameters.text("secret")
+        return Answer(request).refusal([faults.SECRET_MISSING if missing else faults.SECRET_INVALID])
+
+    async def download_or_decline(self, request: Request) -> Response | None:
+        """Refuse as `download` if the request looks like Pushover's; None if not."""
+        query = request.query
+        if not ("secret" in query or "token" in query or "device_id" in query):
+            return None
+        return await self.download(request)
+
+    async def _send(self, request: Request, parameters: Parameters) -> Response:
+        answer = Answer(request)
+        app = await self._address_book.find_app(parameters.text("token").strip())
+        if app is None or not app.enabled:
+            return answer.refusal([faults.TOKEN_INVALID])
+        found: list[Fault] = []
+        recipients = await self._find_recipients(parameters, app, answer.request_id, found)
+        if not found:
+            devices = recipients[0].devices if len(recipients) == 1 else ()
+            draft, receipt_draft = read_draft(parameters, app, devices, self._limits, found)
+        if found:
+            answer.show_quota(await self._quotas.status(app))
+            return answer.refusal(found)
+        receipt = "" if receipt_draft is None else new_key("r")
+        return await self._publish(answer, app, recipients, draft, receipt)
+
+    async def _find_recipients(
+        self, parameters: Parameters, app: App, request_id: str, found: list[Fault]
+    ) -> list[Recipient]:
+        """Return who is meant. Unknown ones are left out as long as one is known."""
+        keys = split_list(parameters.texts("user"))
+        if len(keys) > self._limits.users:
+            found.append(faults.too_many_users(self._limits.users))
+            return []
+        asked = [await self._address_book.find_recipient(key, app=app) for key in keys]
+        recipients = [recipient for recipient in asked if recipient is not None]
+        if not recipients:
+            found.append(faults.USER_UNKNOWN)
+        elif len(recipients) < len(asked):
+            # Not an error on the wire: the message did go out, and clients would send it again to everybody.
+            unknown = len(asked) - len(recipients)
+            _log.warning("Request %s: %d of %d recipients are unknown", request_id, unknown, len(asked))
+        return recipients
+
+    async def _publish(
+        self, answer: Answer, app: App, recipients: Sequence[Recipient], draft: Draft, receipt: str
+    ) -> Response:
+        fields: dict[str, Value] = {"receipt": receipt} if receipt else {}
+        topics, user_count = _reach(recipients)
+        if not topics:
+            answer.show_quota(await self._quotas.status(app))
+            fields["info"] = _NO_DEVICES
+            return answer.success(fields)
+        try:
+            count = await self._quotas.take(app, user_count)
+        except LimitReached:
+            answer.show_quota(await self._quotas.status(app))
+            return answer.refusal([faults.quota_used_up(app.monthly_limit)], 429)
+        try:
+            answer.show_quota(await self._quotas.status(app))
+            grant = self._access.grant_app(app, topics)
+            await self._publisher.publish(grant, draft, (count,), receipt)
+        except NtfyishError:
+            # Only then is it certain that nothing was published: a cancelled publish still completes.
+            self._quotas.give_back(count)
+            raise
+        return answer.success(fields)
+
+
+def _reach(recipients: Sequence[Recipient]) -> tuple[tuple[str, ...], int]:
+    """Return the topics of those who would receive anything, each once, and how many users that is."""
+    if len(recipients) == 1:
+        only = recipients[0]
+        return (only.topics, only.user_count) if only.active else ((), 0)
+    topics: dict[str, None] = {}
+    user_count = 0
+    for recipient in recipients:
+        if recipient.active and not topics.keys() >= set(recipient.topics):
+            topics.update(dict.fromkeys(recipient.topics))
+            user_count += recipient.user_count
+    return tuple(topics), user_count
