@@ -66,4 +66,15 @@ class Tasks:
     def _completed(self, task: asyncio.Task[Any]) -> None:
         self._completing.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever awaits it gets it; without this, a caller that left makes asyncio complain
+            task.exception()  # asyncio complains about one that nobody asked for; whoever awaits it gets it
+
+
+async def race(*works: Coroutine[Any, Any, object], name: str) -> None:
+    """Run `works` side by side until the first ends, then cancel the others."""
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(work, name=name) for work in works]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

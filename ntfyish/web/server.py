@@ -1,0 +1,170 @@
+"""The aiohttp lane: every request that the front lane does not read itself.
+
+This module owns the few things of aiohttp that are not in its documented interface: `detach` takes a
+connection away from the request handler. A test pins them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from ntfyish.model.errors import Invalid, Reason, Unavailable
+from ntfyish.web.http import Request, Response
+from ntfyish.web.responses import SERVER
+from ntfyish.web.router import Router
+
+MAX_LINE_BYTES = 8190
+
+
+class StreamedBody:
+    """A body that is read from aiohttp as it arrives, not slower than `min_rate` after a grace time.
+
+    Args:
+        timeout_s: grace time for the whole body.
+        min_rate: bytes per second that each further second of patience costs.
+    """
+
+    def __init__(self, request: web.BaseRequest, timeout_s: float, min_rate: int) -> None:
+        self._request = request
+        self._deadline_s = timeout_s
+        self._min_rate = min_rate
+        self._began = asyncio.get_running_loop().time()
+        self._read = b""
+        self._received = 0
+        self._continued = False
+
+    async def read(self, limit: int) -> tuple[bytes, bool]:
+        """Return at most `limit` bytes, and whether there are more."""
+        pieces = [self._read]
+        size = len(self._read)
+        while size <= limit:
+            piece = await self._next()
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        self._read = b"".join(pieces)
+        return self._read[:limit], size > limit
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the whole body in pieces."""
+        if self._read:
+            yield self._read
+        while piece := await self._next():
+            yield piece
+
+    async def _next(self) -> bytes:
+        self._continue()
+        patience_s = self._deadline_s + self._received / self._min_rate
+        try:
+            async with asyncio.timeout_at(self._began + patience_s):
+                piece = await self._request.content.readany()
+        except TimeoutError:
+            raise Unavailable(Reason.BODY_TIMEOUT) from None
+        except (ClientError, HttpProcessingError, ConnectionError):
+            raise Invalid(Reason.REQUEST_INVALID, "the body ended early or is malformed") from None
+        self._received += len(piece)
+        return piece
+
+    def _continue(self) -> None:
+        """Ask for the body only now: what is refused by its header never gets here."""
+        if self._continued:
+            return
+        self._continued = True
+        expected = self._request.headers.get("Expect", "").lower() == "100-continue"
+        if expected and self._request.transport is not None:
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+class _Detached(web.StreamResponse):
+    """What aiohttp gets for a request whose connection is no longer its own."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write nothing."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write nothing."""
+
+
+class AiohttpLane:
+    """Makes aiohttp's protocols and answers their requests."""
+
+    def __init__(
+        self, router: Router, *, header_timeout_s: float, body_timeout_s: float, body_min_rate: int = 10_000
+    ) -> None:
+        self._router = router
+        self._body_timeout_s = body_timeout_s
+        self._body_min_rate = body_min_rate
+        self.server = web.Server(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,  # a body is kept as it was sent, so there is nothing to bomb
+            keepalive_timeout=header_timeout_s,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            lingering_time=5.0,
+        )
+
+    def protocol(self) -> asyncio.Protocol:
+        """Make the protocol that takes a connection over."""
+        return self.server()
+
+    async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
+        expect = raw.headers.get("Expect")
+        if expect is not None and expect.lower() != "100-continue":
+            return web.Response(status=417, headers={"Server": SERVER})
+        body = StreamedBody(raw, self._body_timeout_s, self._body_min_rate)
+        version = (1, 1) if raw.version >= (1, 1) else (1, 0)
+        request = Request(raw.method, raw.raw_path, _fields(raw), raw.remote or "", body, version)
+        answer = await self._router.answer(request)
+        if isinstance(answer, Response):
+            return _to_aiohttp(answer)
+        transport = detach(raw)
+        if transport is None:
+            if answer.released is not None:
+                answer.released()
+        else:
+            answer.begin(transport, None)
+        return _Detached()
+
+
+def detach(raw: web.BaseRequest) -> asyncio.Transport | None:
+    """Take the connection away from aiohttp, whose handler then believes that it was lost.
+
+    Returns None if it has been lost already.
+    """
+    transport = raw.transport
+    handler = raw.protocol
+    if transport is None or transport.is_closing() or not isinstance(handler, RequestHandler):
+        return None
+    handler.transport = None  # else connection_lost would close it
+    handler.connection_lost(None)
+    return transport
+
+
+def _fields(raw: web.BaseRequest) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in raw.headers.items():
+        text = (
+            value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        )
+        headers.setdefault(name.lower(), text.strip(" \t"))
+    return headers
+
+
+def _to_aiohttp(answer: Response) -> web.Response:
+    response = web.Response(status=answer.status, body=answer.body)
+    del response.headers["Content-Type"]
+    if answer.content_type:
+        response.headers["Content-Type"] = answer.content_type
+    response.headers["Server"] = SERVER
+    for name, value in answer.headers:
+        response.headers.add(name, value)
+    if answer.close:
+        response.force_close()
+    return response

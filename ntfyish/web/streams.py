@@ -1,0 +1,223 @@
+"""Connections that carry a feed, detached from the HTTP server once the header is out.
+
+A live subscription costs a transport and one object with slots: no task, queue or timer. Its `write` is
+the transport's own; the transport's high-water mark is the cap on what a slow reader may owe, and passing
+it aborts the connection: nobody else waits, and the reader resumes with `since=`.
+
+Streams end by aborting. A WebSocket Close frame from the server would make ntfy's apps stay away; only a
+client that breaks the protocol or says goodbye itself gets one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ntfyish.core.feed import Feed
+from ntfyish.core.hub import Subscription
+from ntfyish.core.tasks import Tasks
+from ntfyish.model.errors import Unavailable
+from ntfyish.model.query import Query, SinceKind
+from ntfyish.web.formats import Format
+from ntfyish.web.websocket import ClientFrames, Goodbye
+
+_log = logging.getLogger(__name__)
+
+_REPLAY_HIGH_WATER = 512 * 1024
+
+
+class Streams:
+    """What all stream connections of a server share.
+
+    Args:
+        backlog_bytes: what a reader may owe before it is cut.
+    """
+
+    def __init__(self, feed: Feed, tasks: Tasks, backlog_bytes: int) -> None:
+        self.feed = feed
+        self.tasks = tasks
+        self.backlog_bytes = backlog_bytes
+        self.open: set[StreamConnection] = set()
+        self.cut = 0
+
+    def abort_all(self) -> None:
+        """End every stream, for the server's end."""
+        for connection in list(self.open):
+            connection.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A handler's answer to a subscribe request: what to send, and how.
+
+    Attributes:
+        head: the response header (status line to blank line).
+        websocket: whether the client sends WebSocket frames.
+        keeps_alive: whether the connection can take another request after a poll.
+        released: called once when the stream has ended.
+    """
+
+    streams: Streams
+    query: Query
+    format: Format
+    head: bytes
+    websocket: bool = False
+    keeps_alive: bool = False
+    released: Callable[[], None] | None = None
+
+    def begin(self, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
+        """Take over `transport`, whose request has been read completely.
+
+        `then` is called after a poll that leaves the connection usable; without it the connection ends.
+        """
+        kind = WebSocketConnection if self.websocket else StreamConnection
+        kind(self, transport, then if self.keeps_alive else None)
+
+
+class StreamConnection(asyncio.Protocol, Subscription):
+    """One subscriber's connection: live, or still reading its history.
+
+    While the history is being written, what is announced is held back and follows it.
+    """
+
+    __slots__ = ("_drained", "_held", "_held_bytes", "_released", "_streams", "_transport")
+
+    def __init__(self, stream: Stream, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
+        Subscription.__init__(self)
+        self._transport = transport
+        self._streams = stream.streams
+        self._released = stream.released
+        self._drained: asyncio.Future[None] | None = None
+        self._held: list[bytes] | None = None
+        self._held_bytes = 0
+        self._streams.open.add(self)
+        transport.set_protocol(self)
+        query = stream.query
+        if query.poll:
+            head = self._streams.feed.head
+            opening = stream.head
+        else:
+            opening = stream.head + stream.format.opening(query.topic_text)
+            self.write = self._hold
+            self._held = []
+            head = self._streams.feed.join(self, query, stream.format)
+        if not query.poll and query.since.kind is SinceKind.NONE:
+            self._go_live(opening)
+        else:
+            transport.set_write_buffer_limits(high=min(_REPLAY_HIGH_WATER, self._streams.backlog_bytes // 2))
+            transport.write(opening)
+            self._streams.tasks.spawn(self._replay(stream, head, then), "replay")
+
+    def abort(self) -> None:
+        """End the stream at once."""
+        self._end()
+        self._transport.abort()
+
+    def _go_live(self, first: bytes) -> None:
+        """Write `first` and what was held back, and from then on straight to the transport."""
+        held = self._held or ()
+        self._held = None
+        transport = self._transport
+        transport.set_write_buffer_limits(high=self._streams.backlog_bytes)
+        self.write = transport.write
+        data = b"".join((first, *held))
+        if data:
+            transport.write(data)
+
+    def _hold(self, data: bytes) -> None:
+        if self._held is None:
+            return
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > self._streams.backlog_bytes:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._streams.cut += 1
+        _log.debug("Cutting a reader that owes more than %d bytes", self._streams.backlog_bytes)
+        self.abort()
+
+    async def _replay(self, stream: Stream, head: int, then: Callable[[], None] | None) -> None:
+        transport = self._transport
+        complete = False
+        try:
+            async for data in self._streams.feed.history(stream.query, stream.format, head):
+                if transport.is_closing():
+                    return
+                transport.write(data)
+                if self._drained is not None:
+                    await self._drained
+            complete = not transport.is_closing()
+        except Unavailable as error:
+            _log.warning("A replay failed: %s", error.reason.name)
+        finally:
+            if not complete:
+                self.abort()  # the header is out: this is the only error that the client can see
+        if not complete:
+            return
+        if not stream.query.poll:
+            self._go_live(b"")
+            return
+        transport.write(stream.format.end)
+        self._end()
+        if then is not None:
+            then()
+        else:
+            transport.close()
+
+    def _end(self) -> None:
+        """Forget the subscription; its socket may live on."""
+        self._streams.feed.leave(self)
+        self._streams.open.discard(self)
+        self._held = None
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        released, self._released = self._released, None
+        if released is not None:
+            released()
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        """Ignore what a subscriber says."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the subscription."""
+        self._end()
+
+    def pause_writing(self) -> None:
+        """Cut a live reader that owes too much; make a replay wait."""
+        if self.lane is not None and self._held is None:
+            self._cut()
+        else:
+            self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """Let a replay go on."""
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+
+class WebSocketConnection(StreamConnection):
+    """A subscriber that speaks WebSocket: answers pings and goodbyes, ignores what else it says."""
+
+    __slots__ = ("_frames",)
+
+    def __init__(self, stream: Stream, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
+        self._frames = ClientFrames()
+        super().__init__(stream, transport, then)
+
+    def data_received(self, data: bytes) -> None:
+        """Take frames from the client."""
+        try:
+            replies = self._frames.feed(data, asyncio.get_running_loop().time())
+        except Goodbye as goodbye:
+            self._end()
+            self._transport.write(goodbye.frame)
+            self._transport.close()
+            return
+        if replies:
+            (self._transport.write if self._held is None else self._hold)(replies)
