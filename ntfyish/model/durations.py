@@ -58,6 +58,18 @@ def parse_duration(text: str) -> float:
     return nanoseconds / 1_000_000_000
 
 
+def parse_go_duration(text: str) -> float:
+    """Return the seconds of a Go duration (may have a sign); ntfy's words are none here.
+
+    Raises:
+        Invalid: REQUEST_INVALID if `text` is none, or longer than 2^63 nanoseconds (292 years).
+    """
+    nanoseconds = _go_nanoseconds(text) if len(text) <= _LONGEST else None
+    if nanoseconds is None or abs(nanoseconds) > _MAX_INT64:
+        raise Invalid(Reason.REQUEST_INVALID, "not a duration")
+    return nanoseconds / 1_000_000_000
+
+
 def parse_size(text: str) -> int:
     """Return the bytes of ``<n>``, ``<n>b``, ``<n>k``, ``<n>m`` or ``<n>g`` (either case; 1024 to the next).
 
