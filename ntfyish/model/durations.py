@@ -86,11 +86,13 @@ def parse_size(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a Go duration for `seconds`, to the nanosecond, without zeroes: ``12h``, ``1h30m``, ``1s500ms``.
+    """Return `seconds` to the nanosecond, without zeroes: ``3d``, ``12h``, ``1h30m``, ``1s500ms``.
 
     `parse_duration` reads it back.
     """
     left = round(abs(seconds) * 1_000_000_000)
+    if seconds > 0 and left >= 2 * _DAY_NS and left % _DAY_NS == 0:
+        return f"{left // _DAY_NS}d"
     parts = []
     for unit in ("h", "m", "s", "ms", "us", "ns"):
         count, left = divmod(left, _NANOSECONDS[unit])

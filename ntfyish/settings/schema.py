@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     )
     cache_duration_s: Seconds = _setting(
         12 * 3600.0,
-        "How long messages are kept for those who ask later. 0 keeps none, not even on disk.",
+        "How long messages are kept for those who ask later. 0 keeps none.",
         ge=0,
     )
     message_size_limit_bytes: Bytes = _setting(4 * _KIB, "Largest message.", ge=1, le=5 * _MIB)
@@ -164,13 +164,13 @@ class Settings(BaseSettings):
     auth_users: Annotated[tuple[UserLine, ...], Items] = _setting(
         (),
         "Accounts in ntfy's form: user:bcrypt-hash:role, with the role user or admin.",
-        example='\n- "ben:$2a$10$YLiO8U21sX1uhZamTLJXHuxgVC0Z/GKISibrKCLohPgtG7yIxSk4C:user"',
+        example='\n- "ben:$2a$10$Onhj5qUC9X0jxfWT73xGtuzhq.uW8Rp9Cb.PcOY7TC1y0ouV1FISu:user"',
         secret=True,
     )
     auth_tokens: Annotated[tuple[TokenLine, ...], Items] = _setting(
         (),
         "Access tokens in ntfy's form: user:token[:label]. The user must be declared.",
-        example='\n- "ben:tk_3gd7d2yftt4b8ixyfe9mnmro88o76:backups"',
+        example='\n- "ben:tk_exampleexampleexampleexample1:backups"',
         secret=True,
     )
     accounts: Annotated[tuple[AccountEntry, ...], Entries] = _setting(

@@ -16,7 +16,14 @@ from ntfyish.settings.yaml_text import Document, Place, read_yaml
 PREFIX = "NTFYISH_"
 
 # Variables of the command line's own, which are no settings.
-CLIENT_VARIABLES = frozenset({"NTFYISH_CONFIG", "NTFYISH_PASSWORD"})
+CLIENT_VARIABLES = frozenset(
+    PREFIX + name
+    for name in (
+        *("CONFIG", "PASSWORD", "SERVER", "USER", "TOKEN", "TOPIC"),
+        *("MESSAGE", "TITLE", "PRIORITY", "TAGS", "DELAY", "CLICK", "ICON", "ACTIONS", "ATTACH", "MARKDOWN"),
+        *("NO_CACHE", "SEQUENCE_ID", "QUIET", "SINCE", "POLL", "SCHEDULED"),
+    )
+)
 # Kubernetes sets these in every pod where a service is called "ntfyish".
 _KUBERNETES = re.compile(
     r"NTFYISH_(?:SERVICE_(?:HOST|PORT\w*)|PORT|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"

@@ -1,0 +1,55 @@
+"""The command line. Commands are imported when they are asked for: ``ntfyish --help`` loads none of them."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from ntfyish import __version__
+
+# name -> (module, attribute, what the list of commands says about it)
+COMMANDS = {
+    "serve": ("ntfyish.cli.serve", "serve", "Run the server."),
+    "publish": ("ntfyish.cli.publish", "publish", "Send a message to a topic."),
+    "subscribe": (
+        "ntfyish.cli.subscribe",
+        "subscribe",
+        "Show the messages of topics, or run a command for each.",
+    ),
+    "account": ("ntfyish.cli.account", "account", "Add, remove and list accounts."),
+    "app": ("ntfyish.cli.app", "app", "Add, remove and list apps, which publish with a token."),
+    "key": (
+        "ntfyish.cli.key",
+        "key",
+        "Add, remove and list keys with which Pushover clients write to a topic.",
+    ),
+    "token": (
+        "ntfyish.cli.token",
+        "token",
+        "Add, remove and list access tokens, with which an account logs in.",
+    ),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ntfyish", message="%(prog)s %(version)s")
+def main() -> None:
+    """Self-hosted push notifications: Pushover's API and ntfy's API in one fast server."""
