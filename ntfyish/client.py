@@ -151,7 +151,7 @@ class Client:
             sequence_id: messages with the same one replace each other.
 
         Raises:
-            ValueError: `topic` is no topic name, or `actions` begins like JSON and is none.
+            ValueError: `topic` is no topic name, a text is no Unicode, or `actions` is broken JSON.
             Refused: the server does not want it.
             Unreachable: it is not known whether it was published, or the server is too busy.
         """
@@ -179,10 +179,11 @@ class Client:
             "cache": "" if cache else "no",
             "sequence_id": sequence_id,
         }
-        return await self._within(
-            self._post(orjson.dumps({name: value for name, value in body.items() if value}), params),
-            ANSWER_TIMEOUT_S,
-        )
+        try:
+            data = orjson.dumps({name: value for name, value in body.items() if value})
+        except TypeError as error:  # such as half a surrogate pair: bytes of a command line that are no UTF-8
+            raise ValueError(f"the message is not valid: {error}") from None
+        return await self._within(self._post(data, params), ANSWER_TIMEOUT_S)
 
     def subscribe(
         self,
@@ -222,7 +223,7 @@ class Client:
             params["scheduled"] = "1"
         if poll:
             params["poll"] = "1"
-        cursor = Cursor(asked=since, scheduled=scheduled, started=self._clock.monotonic())
+        cursor = Cursor(asked=since, scheduled=scheduled)
         url = f"{self._base_url}/{topic_text}/json"
         return self._poll(url, params, cursor) if poll else self._follow(url, params, cursor)
 

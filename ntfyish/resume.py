@@ -7,6 +7,7 @@ ntfy's `since` parameter.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from typing import Any, Required, TypedDict, cast
 
@@ -49,13 +50,13 @@ class Cursor:
     Times of the server are only ever compared with each other; elapsed time is the client's monotonic one.
     """
 
-    def __init__(self, *, asked: str, scheduled: bool, started: float) -> None:
+    def __init__(self, *, asked: str, scheduled: bool) -> None:
         self._asked = "" if asked == "none" else asked
         self._scheduled = scheduled
-        self._started = started
+        self._asked_at = math.inf
         self._opened_at = 0
         self._heard_at = 0
-        self._heard = started
+        self._heard = 0.0
         self._last_id = ""
         self._last_expires = 0
         self._seen: dict[tuple[str, bool], None] = {}
@@ -71,7 +72,8 @@ class Cursor:
             return str(self._opened_at) if self._opened_at else self._asked
         if _MESSAGE_ID.fullmatch(self._asked) is None and _DURATION.fullmatch(self._asked):
             # The duration was meant from when it was asked for. (The point keeps it from looking like an id.)
-            elapsed_s = monotonic - self._started
+            self._asked_at = min(self._asked_at, monotonic)
+            elapsed_s = monotonic - self._asked_at
             return f"{self._asked}{elapsed_s:.3f}s" if elapsed_s else self._asked
         return self._asked
 

@@ -644,27 +644,27 @@ def _event(**fields: Any) -> MessageJson:
 
 
 def test_a_duration_grows_with_the_time_that_has_passed() -> None:
-    cursor = Cursor(asked="10m", scheduled=False, started=100.0)
+    cursor = Cursor(asked="10m", scheduled=False)
     assert cursor.since(100.0) == "10m"
     assert cursor.since(135.0) == "10m35.000s"
 
 
 @pytest.mark.parametrize("asked", ["all", "1800000000", "message00001", "1234567890ms"])
 def test_any_other_since_is_asked_again_until_a_message_has_come(asked: str) -> None:
-    cursor = Cursor(asked=asked, scheduled=False, started=0.0)
+    cursor = Cursor(asked=asked, scheduled=False)
     cursor.accepts(_event(event="open"), 5.0)
     assert cursor.since(35.0) == asked
 
 
 def test_latest_is_not_asked_again_once_the_server_has_answered() -> None:
-    cursor = Cursor(asked="latest", scheduled=False, started=0.0)
+    cursor = Cursor(asked="latest", scheduled=False)
     assert cursor.since(1.0) == "latest"
     cursor.accepts(_event(event="open"), 2.0)
     assert cursor.since(3.0) == str(T0)
 
 
 def test_an_id_that_the_server_has_forgotten_is_replaced_by_a_time() -> None:
-    cursor = Cursor(asked="", scheduled=False, started=0.0)
+    cursor = Cursor(asked="", scheduled=False)
     cursor.accepts(_event(event="open"), 0.0)
     assert cursor.accepts(_event(expires=T0 + 30), 1.0)
     assert cursor.since(29.0) == "message00001"
@@ -674,7 +674,7 @@ def test_an_id_that_the_server_has_forgotten_is_replaced_by_a_time() -> None:
 
 
 def test_a_pending_message_is_returned_once_as_pending_and_once_when_it_is_due() -> None:
-    cursor = Cursor(asked="all", scheduled=True, started=0.0)
+    cursor = Cursor(asked="all", scheduled=True)
     cursor.accepts(_event(event="open"), 0.0)
     assert cursor.accepts(_event(id="delivered001"), 0.0)
     pending = _event(time=T0 + 60)
