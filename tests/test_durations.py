@@ -118,6 +118,9 @@ def test_anything_else_is_no_size(text: str) -> None:
         (1.5, "1s500ms"),
         (-300, "-5m"),
         (1e-9, "1ns"),
+        (259_200, "3d"),
+        (86_400, "24h"),
+        (-259_200, "-72h"),
     ],
 )
 def test_a_duration_is_written_without_zeroes(seconds: float, text: str) -> None:

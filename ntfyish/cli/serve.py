@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ntfyish.cli.place import config_option, read_settings, words_for
-from ntfyish.cli.terminal import Failure
+from ntfyish.cli.terminal import Failure, printable
 from ntfyish.model.errors import NtfyishError
 from ntfyish.settings import Settings, find_config_file
 from ntfyish.settings.example import default_text, example, extra_of, report
@@ -54,7 +54,8 @@ def serve(config: Path | None, check_config: bool, print_config: bool, **flags: 
         return
     loaded = read_settings(flags, config)
     if check_config:
-        click.echo(report(loaded, config or find_config_file(os.environ)))
+        for line in report(loaded, config or find_config_file(os.environ)).splitlines():
+            click.echo(printable(line))
         return
     sys.exit(run(loaded.settings))
 

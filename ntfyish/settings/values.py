@@ -153,7 +153,8 @@ def _base_url(value: object) -> str:
     except ValueError:
         valid = False
     if not valid:
-        raise ValueError(f"{show(value)} is not http(s)://host[:port] without a path")
+        shown = "this" if "@" in text else show(text)  # a password may stand before the host
+        raise ValueError(f"{shown} is not http(s)://host[:port] without a path")
     return text.removesuffix("/")
 
 
