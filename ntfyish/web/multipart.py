@@ -16,7 +16,7 @@ from ntfyish.web.charset import CODECS, find_codec
 from ntfyish.web.form import MAX_PARAMETERS
 
 MAX_BOUNDARY_BYTES = 256
-MAX_PART_HEADER_BYTES = 8192
+MAX_PART_HEADER_BYTES = 4096
 
 # What most clients write before a plain field, between the boundary and the name.
 _PLAIN_HEADER = '\r\nContent-Disposition: form-data; name="'
@@ -56,11 +56,9 @@ def find_boundary(content_type: str, data: bytes) -> bytes:
         boundary = plain.encode()
         if b"--" + boundary in data:
             return boundary
-    for match in _HEADER_PARAMETER.finditer(content_type.encode("utf-8", "replace")):
-        if match[1].lower() == b"boundary":
-            boundary = match[3] if match[2] is None else match[2]
-            if 0 < len(boundary) <= MAX_BOUNDARY_BYTES and b"--" + boundary in data:
-                return boundary
+    boundary = _read_parameters(content_type.encode("utf-8", "replace")).get("boundary", "").encode()
+    if 0 < len(boundary) <= MAX_BOUNDARY_BYTES and b"--" + boundary in data:
+        return boundary
     first = _FIRST_LINE.match(data)
     return b"" if first is None else first[1]
 
@@ -83,8 +81,8 @@ def parse_multipart(
         fields = _parse_plain(data, delimiter)
         if fields is not None:
             return fields, []
-    pieces = data.split(delimiter, MAX_PARAMETERS + 1)
-    if len(pieces) > MAX_PARAMETERS + 1:
+    pieces = data.split(delimiter, MAX_PARAMETERS + 2)
+    if len(pieces) > MAX_PARAMETERS + 2:  # what is before the first, and after the last
         raise Invalid(Reason.REQUEST_INVALID, "too many parts")
     pairs: list[tuple[str, str]] = []
     files: list[FilePart] = []

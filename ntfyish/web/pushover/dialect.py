@@ -41,14 +41,14 @@ class PushoverDialect:
     def __init__(
         self,
         *,
-        address_book: AddressBook,
+        directory: AddressBook,
         access: Access,
         publisher: Publisher,
         quotas: Quotas,
         limits: PushoverLimits = CURRENT,
     ) -> None:
-        messages = Messages(address_book, access, publisher, quotas, limits)
-        queries = Queries(address_book, quotas, limits)
+        messages = Messages(directory, access, publisher, quotas, limits)
+        queries = Queries(directory, quotas, limits)
         send: dict[str, Handler] = {"POST": messages.send, "GET": messages.download}
         sounds: dict[str, Handler] = {"GET": queries.sounds, "HEAD": queries.sounds}
         allowance: dict[str, Handler] = {"GET": queries.limits, "HEAD": queries.limits}

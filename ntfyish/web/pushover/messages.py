@@ -30,13 +30,13 @@ class Messages:
 
     def __init__(
         self,
-        address_book: AddressBook,
+        directory: AddressBook,
         access: Access,
         publisher: Publisher,
         quotas: Quotas,
         limits: PushoverLimits,
     ) -> None:
-        self._address_book = address_book
+        self._directory = directory
         self._access = access
         self._publisher = publisher
         self._quotas = quotas
@@ -75,7 +75,7 @@ class Messages:
 
     async def _send(self, request: Request, parameters: Parameters) -> Response:
         answer = Answer(request)
-        app = await self._address_book.find_app(parameters.text("token").strip())
+        app = await self._directory.find_app(parameters.text("token").strip())
         if app is None or not app.enabled:
             return answer.refusal([faults.TOKEN_INVALID])
         found: list[Fault] = []
@@ -97,7 +97,7 @@ class Messages:
         if len(keys) > self._limits.users:
             found.append(faults.too_many_users(self._limits.users))
             return []
-        asked = [await self._address_book.find_recipient(key, app=app) for key in keys]
+        asked = [await self._directory.find_recipient(key, app=app) for key in keys]
         recipients = [recipient for recipient in asked if recipient is not None]
         if not recipients:
             found.append(faults.USER_UNKNOWN)

@@ -19,8 +19,8 @@ _LICENSES = ("Android", "iOS", "Desktop")
 class Queries:
     """Answers `sounds`, `users/validate` and `apps/limits`."""
 
-    def __init__(self, address_book: AddressBook, quotas: Quotas, limits: PushoverLimits) -> None:
-        self._address_book = address_book
+    def __init__(self, directory: AddressBook, quotas: Quotas, limits: PushoverLimits) -> None:
+        self._directory = directory
         self._quotas = quotas
         self._limits = limits
 
@@ -50,7 +50,7 @@ class Queries:
         app = await self._find_app(parameters)
         if app is None:
             return answer.refusal([faults.TOKEN_INVALID])
-        recipient = await self._address_book.find_recipient(parameters.text("user").strip(), app=app)
+        recipient = await self._directory.find_recipient(parameters.text("user").strip(), app=app)
         if recipient is None:
             return answer.refusal([faults.USER_KEY_INVALID])
         device = parameters.text("device").strip()
@@ -62,5 +62,5 @@ class Queries:
         return answer.success({"group": 0, "devices": list(recipient.devices), "licenses": _LICENSES})
 
     async def _find_app(self, parameters: Parameters) -> App | None:
-        app = await self._address_book.find_app(parameters.text("token").strip())
+        app = await self._directory.find_app(parameters.text("token").strip())
         return app if app is not None and app.enabled else None
