@@ -1,0 +1,167 @@
+"""The Pushover dialect with the real services behind it, on stores that live in memory."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from ntfyish.core.access import Access, DefaultAccess
+from ntfyish.core.address_book import AddressBook
+from ntfyish.core.directory import Directory
+from ntfyish.core.ports import Count, People, Post
+from ntfyish.core.publisher import Publisher
+from ntfyish.core.quota import Quotas
+from ntfyish.model.errors import NtfyishError
+from ntfyish.model.message import Message
+from ntfyish.model.people import Account, App, AppToken, Flavour, TopicKey, UserKey
+from ntfyish.web.http import BufferedBody, Request, Response
+from ntfyish.web.pushover.dialect import PushoverDialect
+from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
+from tests.clock import FakeClock
+
+TOKEN = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
+NZB_TOKEN = "aNzbNzbNzbNzbNzbNzbNzbNzbNzb00"
+OFF_TOKEN = "aOffOffOffOffOffOffOffOffOff00"
+SMALL_TOKEN = "aSmallSmallSmallSmallSmall0000"
+FREE_TOKEN = "aFreeFreeFreeFreeFreeFreeFree0"
+PHIL = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"
+VERA = "uVeraVeraVeraVeraVeraVeraVera0"
+MUTE = "uMuteMuteMuteMuteMuteMuteMute0"
+ALERTS_KEY = "tAlertsAlertsAlertsAlertsAlert"
+NOBODY = "uNobodyNobodyNobodyNobodyNobod"
+FORM = "application/x-www-form-urlencoded"
+
+
+class MemoryPeople:
+    """Serves one snapshot for ever."""
+
+    def __init__(self, people: People) -> None:
+        self.people = people
+
+    async def load(self) -> People:
+        return self.people
+
+    async def changed(self) -> bool:
+        return False
+
+
+class MemoryMessages:
+    """Keeps messages and counters; fails as told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.counters: Counter[tuple[str, str]] = Counter()
+        self.failure: NtfyishError | None = None
+        self.before_post: Callable[[], Awaitable[None]] | None = None
+
+    async def post(self, posts: Sequence[Post], counts: Sequence[Count] = ()) -> None:
+        if self.before_post is not None:
+            await self.before_post()
+        if self.failure is not None:
+            raise self.failure
+        self.messages += [post.message for post in posts]
+        for count in counts:
+            self.counters[count.subject, count.period] += count.amount
+
+    async def counter(self, subject: str, period: str) -> int:
+        return self.counters[subject, period]
+
+
+class MemoryBus:
+    def announce(self, published: Sequence[Any]) -> None:
+        """Nobody listens."""
+
+
+def people() -> People:
+    def app(token: str, name: str, limit: int = 10_000, **rest: Any) -> App:
+        return App(token=AppToken(token), name=name, account="phil", monthly_limit=limit, **rest)
+
+    return People(
+        accounts=(
+            Account(name="phil", user_key=UserKey(PHIL), devices=("droid2", "iphone")),
+            Account(name="vera", user_key=UserKey(VERA)),
+            Account(name="mute", user_key=UserKey(MUTE), stream=False),
+        ),
+        apps=(
+            app(TOKEN, "Backups"),
+            app(NZB_TOKEN, "NZB", flavour=Flavour.NZBCLIENT),
+            app(OFF_TOKEN, "Off", enabled=False),
+            app(SMALL_TOKEN, "Small", 3),
+            app(FREE_TOKEN, "Free", 0),
+        ),
+        keys=(TopicKey(key=ALERTS_KEY, topic="alerts"),),
+    )
+
+
+class World:
+    """A dialect to ask, and what it made of it."""
+
+    def __init__(
+        self, limits: PushoverLimits = CURRENT, default: DefaultAccess = DefaultAccess.READ_WRITE
+    ) -> None:
+        self.clock = FakeClock(1_393_000_000.0)
+        self.store = MemoryMessages()
+        directory = Directory(MemoryPeople(people()), self.clock)  # type: ignore[arg-type]
+        self.directory = directory
+        self.access = Access(directory, self.clock, default)
+        self.quotas = Quotas(self.clock, ZoneInfo("America/Chicago"), self.store.counter)
+        self.dialect = PushoverDialect(
+            directory=AddressBook(directory, self.access),
+            access=self.access,
+            publisher=Publisher(
+                self.store,  # type: ignore[arg-type]
+                MemoryBus(),
+                self.clock,
+                cache_duration_s=43_200,
+                due=lambda due_at: None,
+            ),
+            quotas=self.quotas,
+            limits=limits,
+        )
+
+    async def ask(
+        self, line: str, body: bytes | dict[str, str] = b"", content_type: str = FORM
+    ) -> Response | None:
+        """Ask as the router does; None if the dialect declines."""
+        method, _, target = line.partition(" ")
+        data = urlencode(body).encode() if isinstance(body, dict) else body
+        headers = {"content-type": content_type} if content_type else {}
+        request = Request(method, target, headers, "127.0.0.1", BufferedBody(data))
+        handler = self.dialect.match(method, request.path)
+        if handler is None:
+            return None
+        try:
+            answer = await handler(request)
+        except NtfyishError as error:
+            return self.dialect.refuse(request, error)
+        assert answer is None or isinstance(answer, Response)
+        return answer
+
+    async def send(self, **fields: str) -> Response:
+        """Post a message from the app Backups to phil, unless `fields` say otherwise."""
+        parameters = {"token": TOKEN, "user": PHIL, "message": "hi"} | fields
+        response = await self.ask("POST /1/messages.json", parameters)
+        assert response is not None
+        return response
+
+    @property
+    def message(self) -> Message:
+        """The only message there is."""
+        (message,) = self.store.messages
+        return message
+
+
+def body_of(response: Response) -> dict[str, Any]:
+    """The JSON body in order, without `request`, which must be the header's."""
+    fields: dict[str, Any] = json.loads(response.body)
+    assert fields.pop("request") == header(response, "X-Request-Id")
+    return fields
+
+
+def header(response: Response, name: str) -> str:
+    (value,) = [value for field, value in response.headers if field == name]
+    return value
