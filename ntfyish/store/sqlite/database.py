@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 import aiosqlite
 
+from ntfyish.model.errors import Reason, Unavailable
 from ntfyish.store.sqlite.failures import DatabaseUnusable, unusable
 from ntfyish.store.sqlite.migration import inspect, migrate
 from ntfyish.store.sqlite.schema import Schema
@@ -35,9 +36,16 @@ class Database:
     def __init__(self, connection: aiosqlite.Connection, raw: sqlite3.Connection) -> None:
         self._connection = connection
         self._raw = raw
+        self._closed = False
 
     async def run(self, work: Work[T]) -> T:
-        """Run `work` in the thread. It runs to its end even if the caller is cancelled."""
+        """Run `work` in the thread. It runs to its end even if the caller is cancelled.
+
+        Raises:
+            Unavailable: SHUTTING_DOWN if the connection is closed.
+        """
+        if self._closed:
+            raise Unavailable(Reason.SHUTTING_DOWN)
         # aiosqlite offers single statements only, a hop each. A contract test pins this name.
         execute = cast(Callable[..., Coroutine[Any, Any, T]], self._connection._execute)
         return await execute(work, self._raw)
@@ -53,9 +61,11 @@ class Database:
             return opened[0]
 
         connection = await aiosqlite.Connection(remember, 64)
+        database = cls(connection, opened[0])
         try:
-            yield cls(connection, opened[0])
+            yield database
         finally:
+            database._closed = True
             await connection.close()
 
 
