@@ -68,7 +68,8 @@ async def server() -> AsyncIterator[Server]:
 
 
 async def start(*words: str, stdin: Any = asyncio.subprocess.DEVNULL, **environ: str) -> Process:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NTFYISH_")}
+    mine = ("NTFYISH_", "PYTHONUNBUFFERED")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(mine)}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
