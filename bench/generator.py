@@ -82,7 +82,9 @@ def _faults(sample: Sample, errors: str) -> str:
     if missing > 0:
         found.append(f"not acknowledged {missing:g}")
     lines = errors.strip().splitlines()
-    return ", ".join(found or ["order inverted"]) + (f" ({lines[0]})" if lines else "")
+    return ", ".join(found or ["inverted order, or a fault while warming up"]) + (
+        f" ({lines[0]})" if lines else ""
+    )
 
 
 def fan_arguments(

@@ -77,6 +77,11 @@ class Server:
         """Its process id."""
         return self.process.pid
 
+    @property
+    def log_end(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
     def stop(self) -> None:
         """End it, gently at first."""
         self.ended = True
@@ -96,8 +101,7 @@ class Server:
     def check_alive(self) -> None:
         """Raise BenchError with the end of its log if it has ended by itself."""
         if self.process.poll() is not None and not self.ended:
-            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-            raise BenchError(f"{self.name} has ended with status {self.process.returncode}:\n{tail}")
+            raise BenchError(f"{self.name} has ended with status {self.process.returncode}:\n{self.log_end}")
 
     def get(self, path: str, timeout_s: float = 60.0) -> tuple[int, bytes]:
         """Return status and body of `GET path`."""
@@ -265,4 +269,4 @@ def _await_answer(server: Server, health: str) -> None:
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.002)
-    raise BenchError(f"{server.name} does not answer within {_START_LIMIT_S:g} s; see {server.log}")
+    raise BenchError(f"{server.name} does not answer within {_START_LIMIT_S:g} s:\n{server.log_end}")
