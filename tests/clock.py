@@ -7,6 +7,10 @@ import heapq
 from itertools import count
 
 
+# Turns of the event loop that whoever wakes may need to sleep again
+_TURNS = 30
+
+
 class FakeClock:
     """The `Clock` of a server under test."""
 
@@ -37,15 +41,16 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Move time and wake who slept until then, in order, giving each its turn."""
         target = self._monotonic + seconds
-        while self._sleepers and self._sleepers[0][0] <= target:
+        while self._sleepers and self._sleepers[0][0] <= target + 1e-6:  # sums of floats miss by a hair
             due, _, future = heapq.heappop(self._sleepers)
             self._now += due - self._monotonic
             self._monotonic = due
             if not future.done():
                 future.set_result(None)
-                for _ in range(5):
+                for _ in range(_TURNS):
                     await asyncio.sleep(0)
-        self._now += target - self._monotonic
-        self._monotonic = target
-        for _ in range(5):
+        if target > self._monotonic:
+            self._now += target - self._monotonic
+            self._monotonic = target
+        for _ in range(_TURNS):
             await asyncio.sleep(0)

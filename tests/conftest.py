@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,6 @@ from tests.wire import Wire, open_wire
 APP_TOKEN = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
 USER_KEY = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"
 TOPIC_KEY = "tAlertsAlertsAlertsAlertsAlert"
-
-
 
 
 @dataclass
@@ -79,9 +78,7 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
             clock = clock or FakeClock()
             running_server = await stack.enter_async_context(running(load(flags, {}, None), clock))
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            server = Server(
-                running_server.url, clock, session, running_server, Path(str(flags["data-dir"]))
-            )
+            server = Server(running_server.url, clock, session, running_server, Path(str(flags["data-dir"])))
             server._stack = stack
             return server
 
@@ -94,7 +91,8 @@ async def server(start_server: StartServer) -> Server:
     return await start_server()
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> Iterator[Any]:
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the tests on uvloop, as the server runs."""
-    return uvloop.EventLoopPolicy()
+    return {"uvloop": uvloop.new_event_loop}

@@ -83,7 +83,7 @@ def decode(line: bytes | str) -> Message:
     """Return the message that `encode` made `line` from."""
     data: dict[str, Any] = orjson.loads(line)
     attachment = data.get("attachment")
-    trailer = {
+    trailer: dict[str, Any] = {
         attribute: bool(data[name]) if attribute in _FLAGS else data[name]
         for attribute, name in _TRAILER
         if name in data

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from ntfyish.core.ports import Clock
 from ntfyish.core.tasks import Tasks
@@ -40,7 +40,12 @@ _HEAD = re.compile(
 _UNUSUAL = frozenset(
     {"transfer-encoding", "expect", "te", "trailer", "http2-settings", "proxy-connection", "keep-alive"}
 )
-_SINGLE = frozenset({"host", "content-length", "connection", "upgrade", "authorization", "content-type"})
+_SINGLE = frozenset(
+    {
+        "host", "content-length", "connection", "upgrade", "authorization", "content-type",
+        "sec-websocket-key", "sec-websocket-version",
+    }
+)  # fmt: skip
 
 
 class _HandOver(Exception):
@@ -97,7 +102,17 @@ class Fronts:
 class Front(asyncio.Protocol):
     """One connection, until it is handed over or becomes a stream."""
 
-    __slots__ = ("_buffer", "_closing", "_fronts", "_peer", "_pieces", "_reading", "_transport", "busy", "waiting_since")
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_fronts",
+        "_peer",
+        "_pieces",
+        "_reading",
+        "_transport",
+        "busy",
+        "waiting_since",
+    )
 
     def __init__(self, fronts: Fronts) -> None:
         self._fronts: Final = fronts
@@ -117,8 +132,7 @@ class Front(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not say that it is one
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if isinstance(peer, tuple) else ""
         self.waiting_since = self._fronts.monotonic()

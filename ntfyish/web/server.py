@@ -153,16 +153,18 @@ def _fields(raw: web.BaseRequest) -> dict[str, str]:
         text = (
             value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         )
-        headers.setdefault(name.lower(), text.strip(" \t"))
+        name = name.lower()
+        if name in headers and name.startswith("sec-websocket-"):
+            text = f"{headers.pop(name)}, {text}"  # RFC 6455 allows these once: two make none
+        headers.setdefault(name, text.strip(" \t"))
     return headers
 
 
 def _to_aiohttp(answer: Response) -> web.Response:
-    response = web.Response(status=answer.status, body=answer.body)
-    del response.headers["Content-Type"]
+    headers = {"Server": SERVER}
     if answer.content_type:
-        response.headers["Content-Type"] = answer.content_type
-    response.headers["Server"] = SERVER
+        headers["Content-Type"] = answer.content_type
+    response = web.Response(status=answer.status, body=answer.body, headers=headers)
     for name, value in answer.headers:
         response.headers.add(name, value)
     if answer.close:

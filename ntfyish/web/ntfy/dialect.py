@@ -1,0 +1,226 @@
+"""The ntfy dialect: routes, and the handlers behind them.
+
+Decides nothing: it parses, asks `Access` for a grant, calls the publisher or opens a stream, and encodes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from functools import partial
+
+from ntfyish.core.access import Access
+from ntfyish.core.ports import Clock
+from ntfyish.core.publisher import Publisher
+from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
+from ntfyish.model.line import encode
+from ntfyish.model.message import Draft, Event
+from ntfyish.model.people import Permission, Principal
+from ntfyish.model.topic import SEQUENCE_ID_PATTERN, TOPIC, is_topic, parse_topics
+from ntfyish.web.formats import Format, JsonFormat, RawFormat, SseFormat, WebSocketFormat
+from ntfyish.web.http import Handler, Request, Response
+from ntfyish.web.ntfy.drafts import PublishLimits, draft_from_json, draft_from_request
+from ntfyish.web.ntfy.errors import error_response
+from ntfyish.web.ntfy.publish_json import parse_publish_json
+from ntfyish.web.ntfy.queries import query_from_request
+from ntfyish.web.responses import HeadWriter
+from ntfyish.web.streams import Stream, Streams
+from ntfyish.web.websocket import UnsupportedVersion, accept_key, wants_websocket
+
+_PATH = re.compile(rf"/(?P<topics>{TOPIC}(?:,{TOPIC})*)(?:/(?P<second>[^/]*))?(?:/(?P<third>[^/]*))?")
+_PUBLISH_BY_GET = frozenset({"publish", "send", "trigger"})
+_TRANSPORTS = frozenset({"json", "sse", "raw", "ws"})
+_EVENTS = {"clear": Event.MESSAGE_CLEAR, "read": Event.MESSAGE_CLEAR, "delete": Event.MESSAGE_DELETE}
+
+_CORS = (("Access-Control-Allow-Origin", "*"),)
+_PREFLIGHT = (
+    *_CORS,
+    ("Access-Control-Allow-Methods", "GET, PUT, POST, PATCH, DELETE"),
+    # "*" does not cover Authorization (Fetch standard), so it is named
+    ("Access-Control-Allow-Headers", "*, Authorization"),
+    ("Access-Control-Max-Age", "86400"),
+)
+_STREAM_HEADERS = (
+    *_CORS,
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),  # nginx would hold the stream back
+)
+_SUCCESS = Response(body=b'{"success":true}\n', headers=_CORS)
+
+
+class NtfyDialect:
+    """Routes of ntfy's topic API, and the health check.
+
+    Args:
+        healthy: whether the server takes requests (False while it shuts down).
+    """
+
+    def __init__(
+        self,
+        *,
+        access: Access,
+        publisher: Publisher,
+        streams: Streams,
+        clock: Clock,
+        heads: HeadWriter,
+        limits: PublishLimits,
+        disallowed_topics: frozenset[str],
+        healthy: Callable[[], bool],
+    ) -> None:
+        self._access = access
+        self._publisher = publisher
+        self._streams = streams
+        self._clock = clock
+        self._heads = heads
+        self._limits = limits
+        self._disallowed_topics = disallowed_topics
+        self._healthy = healthy
+        now = clock.now
+        self._formats: dict[tuple[str, bool], Format] = {
+            (kind, framed): make(now, framed=framed)
+            for kind, make in (("json", JsonFormat), ("sse", SseFormat), ("raw", RawFormat))
+            for framed in (True, False)
+        }
+        self._websocket_format = WebSocketFormat(now)
+
+    def match(self, method: str, path: str) -> Handler | None:
+        """Return what answers `method` on `path`."""
+        if method == "OPTIONS":
+            return self._preflight
+        if path == "/":
+            return self._publish_json if method in ("PUT", "POST") else None
+        if path == "/v1/health":
+            return self._health if method == "GET" else None
+        found = _PATH.fullmatch(path)
+        if found is None:
+            return None
+        topics, second, third = found.groups()
+        if second is None:
+            return partial(self._publish, topics) if method in ("PUT", "POST") and is_topic(topics) else None
+        if third is None:
+            return self._match_two(method, topics, second)
+        if not is_topic(topics) or third not in _EVENTS:
+            return None
+        if method == "GET" or (method == "PUT" and third != "delete"):
+            return partial(self._publish_event, topics, second, _EVENTS[third])
+        return None
+
+    def refuse(self, request: Request, error: NtfyishError) -> Response:
+        """Return the error as JSON; to a WebSocket client as a bare status, which is all it can see."""
+        response = error_response(error)
+        if wants_websocket(request):
+            response.body = b""
+            response.content_type = ""
+        return response
+
+    def _match_two(self, method: str, topics: str, second: str) -> Handler | None:
+        if method == "GET":
+            if second in _TRANSPORTS:
+                return partial(self._subscribe, topics, second)
+            if second == "auth":
+                return partial(self._probe, topics)
+            if second in _PUBLISH_BY_GET and is_topic(topics):
+                return partial(self._publish, topics)
+        elif is_topic(topics):
+            if method in ("PUT", "POST"):
+                return partial(self._publish, topics, sequence_id=second)
+            if method == "DELETE":
+                return partial(self._publish_event, topics, second, Event.MESSAGE_DELETE)
+        return None
+
+    # Handlers
+
+    async def _preflight(self, request: Request) -> Response:
+        return Response(content_type="", headers=_PREFLIGHT)
+
+    async def _health(self, request: Request) -> Response:
+        if self._healthy():
+            return Response(body=b'{"healthy":true}\n', headers=_CORS)
+        return Response(status=503, body=b'{"healthy":false}\n', headers=_CORS, close=True)
+
+    async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
+        principal = await self._principal(request)
+        self._check_allowed((topic,))
+        grant = self._access.grant(principal, Permission.WRITE, (topic,))
+        body, more = await request.body.read(self._limits.message_size_bytes)
+        draft = draft_from_request(
+            request, body, more, self._clock.now(), self._limits, sequence_id=sequence_id
+        )
+        (message,) = await self._publisher.publish(grant, draft)
+        return Response(body=encode(message) + b"\n", headers=_CORS)
+
+    async def _publish_json(self, request: Request) -> Response:
+        principal = await self._principal(request)
+        limit = self._limits.json_size_bytes
+        body, more = await request.body.read(limit)
+        topic, fields = parse_publish_json(body, more)
+        self._check_allowed((topic,))
+        grant = self._access.grant(principal, Permission.WRITE, (topic,))
+        draft = draft_from_json(request, fields, self._clock.now(), self._limits)
+        (message,) = await self._publisher.publish(grant, draft)
+        return Response(body=encode(message) + b"\n", headers=_CORS)
+
+    async def _publish_event(self, topic: str, sequence_id: str, event: Event, request: Request) -> Response:
+        principal = await self._principal(request)
+        self._check_allowed((topic,))
+        grant = self._access.grant(principal, Permission.WRITE, (topic,))
+        if SEQUENCE_ID_PATTERN.fullmatch(sequence_id) is None:
+            raise Invalid(Reason.SEQUENCE_ID_INVALID)
+        (message,) = await self._publisher.publish(grant, Draft(event=event, sequence_id=sequence_id))
+        return Response(body=encode(message) + b"\n", headers=_CORS)
+
+    async def _probe(self, topic_text: str, request: Request) -> Response:
+        principal = await self._principal(request)
+        self._access.grant(principal, Permission.READ, parse_topics(topic_text))
+        return _SUCCESS
+
+    async def _subscribe(self, topic_text: str, transport: str, request: Request) -> Response | Stream:
+        principal = await self._principal(request)
+        topics = parse_topics(topic_text)
+        self._check_allowed(topics)
+        self._access.grant(principal, Permission.READ, topics)
+        query = query_from_request(request, topics, topic_text, now=self._clock.now())
+        if transport == "ws":
+            try:
+                accept = accept_key(request)
+            except UnsupportedVersion:
+                return Response(status=426, content_type="", headers=(("Sec-WebSocket-Version", "13"),))
+            head = self._heads.stream(
+                101,
+                (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)),
+            )
+            return Stream(
+                streams=self._streams, query=query, format=self._websocket_format, head=head, websocket=True
+            )
+        framed = request.version >= (1, 1)
+        format = self._formats[transport, framed]
+        framing = ("Transfer-Encoding", "chunked") if framed else ("Connection", "close")
+        head = self._heads.stream(200, (("Content-Type", format.content_type), framing, *_STREAM_HEADERS))
+        return Stream(streams=self._streams, query=query, format=format, head=head, keeps_alive=framed)
+
+    async def _principal(self, request: Request) -> Principal:
+        """Return who is asking: `?auth=` (base64url of a header value) counts before the header."""
+        authorization = request.headers.get("authorization", "")
+        if request.query_string:
+            hidden = request.query.get("auth") or request.query.get("authorization")
+            if hidden:
+                authorization = _reveal(hidden)
+        return await self._access.authenticate(authorization)
+
+    def _check_allowed(self, topics: tuple[str, ...]) -> None:
+        if not self._disallowed_topics.isdisjoint(topics):
+            raise Invalid(Reason.TOPIC_DISALLOWED)
+
+
+def _reveal(hidden: str) -> str:
+    """Decode `?auth=`. ntfy takes it without padding; with padding it is as clear, so it is taken too."""
+    text = hidden.rstrip("=")
+    try:
+        header = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise Unauthenticated from None
+    if not header.lower().startswith(("basic ", "bearer ")):
+        raise Unauthenticated  # whoever takes this way means to log in
+    return header
