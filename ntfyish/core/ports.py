@@ -29,7 +29,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """An increment of a persistent counter: `amount` more for `subject` in `period` (e.g. an app, a month)."""
+    """An increment of a persistent counter: `amount` more for `subject` (an app) in `period` (a month)."""
 
     subject: str
     period: str
@@ -85,10 +85,10 @@ class MessageStore(Protocol):
         """The `seq` of the last message handed to `visible` (at start: the last one ever assigned)."""
 
     def post(self, posts: Sequence[Post], counts: Sequence[Count] = ()) -> Awaitable[None]:
-        """Store all `posts` and add all `counts`, in one transaction. A write goes on if the caller is cancelled."""
+        """Store all `posts` and add all `counts`, in one transaction, also if the caller is cancelled."""
 
     async def release_due(self, now: float, limit: int = 500) -> int:
-        """Make at most `limit` pending messages visible whose time has come, earliest first; return how many."""
+        """Make at most `limit` pending messages visible that are due, earliest first; return how many."""
 
     async def next_due(self) -> float | None:
         """Return the Unix seconds of the earliest pending message, or None."""
@@ -157,6 +157,9 @@ class PeopleStore(Protocol):
 
     async def add_token(self, token: AccessToken) -> None:
         """Add an access token; its account must exist."""
+
+    async def remove_token(self, token_hash: str) -> None:
+        """Remove an access token."""
 
     async def reconcile(self, declared: People) -> None:
         """Make what is marked `declared` in the store equal to `declared`, in one transaction."""

@@ -6,6 +6,7 @@ is what a piece of work costs, whatever it does there. Nobody else talks to aios
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
@@ -60,7 +61,13 @@ class Database:
             opened.append(connect())
             return opened[0]
 
-        connection = await aiosqlite.Connection(remember, 64)
+        connection = aiosqlite.Connection(remember, 64)
+        try:
+            await connection
+        except BaseException:
+            # aiosqlite tells its thread to end, but does not wait: it would outlive the loop, and complain.
+            await asyncio.to_thread(connection._thread.join)
+            raise
         database = cls(connection, opened[0])
         try:
             yield database

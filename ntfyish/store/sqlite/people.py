@@ -84,6 +84,10 @@ class PeopleDatabase:
         """Add an access token; its account must exist."""
         await self._write(lambda raw: TOKENS.insert(raw, token))
 
+    async def remove_token(self, token_hash: str) -> None:
+        """Remove an access token."""
+        await self._write(lambda raw: TOKENS.delete(raw, token_hash))
+
     async def reconcile(self, declared: People) -> None:
         """Make what is marked `declared` in the store equal to `declared`, in one transaction.
 
