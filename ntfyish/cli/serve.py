@@ -13,7 +13,7 @@ import click
 
 from ntfyish.cli.place import config_option, read_settings, words_for
 from ntfyish.cli.terminal import Failure, printable
-from ntfyish.model.errors import NtfyishError
+from ntfyish.model.errors import NotFound, NtfyishError
 from ntfyish.settings import Settings, find_config_file
 from ntfyish.settings.example import default_text, example, extra_of, report
 from ntfyish.settings.schema import key_of
@@ -77,6 +77,12 @@ def run(settings: Settings) -> int:
             return runner.run(serve_until_signal(settings, announce))
     except DatabaseUnusable as error:
         raise Failure(str(error)) from error
+    except NotFound as error:  # only the start raises it: what is declared belongs to nobody
+        names = {app.account for app in settings.apps} - {entry.name for entry in settings.accounts}
+        raise Failure(
+            f"apps: there is no account of one of these names: {', '.join(sorted(names))};"
+            " declare it in accounts, or add it with `ntfyish account add`"
+        ) from error
     except NtfyishError as error:
         raise Failure(words_for(error)) from error
     except OSError as error:

@@ -166,6 +166,17 @@ def test_data_that_cannot_be_used_is_one_line_and_exit_code_1(start: Start, tmp_
     assert "Traceback" not in errors
 
 
+def test_a_declared_app_of_nobody_is_one_line_and_exit_code_1(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"apps: [{{name: Backups, token: {'a' * 30}, account: nobody}}]\n")
+    process = start("--listen-http", "127.0.0.1:0", "-c", str(config))
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    [line] = errors.splitlines()
+    assert line.startswith("ntfyish: apps: ")
+    assert ": nobody;" in line
+
+
 def test_a_data_folder_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = load({"listen-http": "127.0.0.1:0", "data-dir": str(tmp_path / "file/x")}, {}, None)
