@@ -204,9 +204,12 @@ def _multipart(bench: Bench, name: str) -> Sample:
 def _topics(bench: Bench, name: str) -> Sample:
     many = bench.scale.subscribers
     with bench.server(name) as server:
-        found = bench.fan(server, "-S", many, "-T", many, "-K", 8, "-M", many * 2, "--warmup", 500)
+        arguments = ["-S", many, "-T", many, "-M", many * 2, "--warmup", 500]
+        found = bench.fan(server, *arguments, "-K", _PUBLISH_CONNECTIONS)
+        few = bench.fan(server, *arguments, "-K", 8)
     return {
         "cpu": found["cpu_us_per_publish"],
+        "few": few["cpu_us_per_publish"],
         "rate": found["acks_per_s"],
         "memory": (found["rss_settled_kib"] - found["rss_before_kib"]) / many,
     }
@@ -373,10 +376,11 @@ MEASURES = (
     ),
     Measure(
         "topics",
-        "{subscribers:,} topics with one subscriber each",
+        "{subscribers:,} topics with one subscriber each, 32 connections publish",
         (OURS, "nchan", "send"),
         (
             Figure("cpu", "CPU per publish and delivery", "us"),
+            Figure("few", "the same with 8 connections", "us"),
             Figure("rate", "publishes", "/s"),
             Figure("memory", "memory per topic and subscriber", "KiB"),
         ),

@@ -80,4 +80,4 @@ class Profiler:
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("#")]
-        return "\n".join([str(path), *lines[:_LINES]])
+        return "\n".join([str(path), *(line.rstrip() for line in lines[:_LINES])])
