@@ -95,9 +95,9 @@ def _parse_plain(data: bytes, delimiter: bytes) -> list[tuple[str, str]] | None:
     """Return the fields of a small, well-formed body of plain fields; None if it is another."""
     text = data.decode("utf-8", "replace")
     mark = delimiter.decode("utf-8", "replace")
-    body, closing, rest = text.rpartition(mark + "--")
+    body, closing, _ = text.rpartition(mark + "--")
     parts = body.split(mark + _PLAIN_HEADER)
-    if rest not in ("\r\n", "") or parts[0] or not closing or body.count(mark) != len(parts) - 1:
+    if parts[0] or not closing or body.count(mark) != len(parts) - 1:
         return None
     pairs = []
     for part in parts[1:]:
@@ -142,7 +142,7 @@ def _read_part(part: bytes, codec: str, pairs: list[tuple[str, str]], files: lis
         if len(part) > MAX_PART_HEADER_BYTES:
             raise Invalid(Reason.REQUEST_INVALID, "a part's header is too long")
         return
-    content = part[blank.end() : max(blank.end(), _content_end(part))]
+    content = part[blank.end() : _content_end(part)]
     headers = _read_headers(part[: blank.start()])
     content_type = headers.get(b"content-type", b"").decode("utf-8", "replace")
     disposition = _read_parameters(headers.get(b"content-disposition", b""))

@@ -32,7 +32,7 @@ BAD_URLS = (
     "http://[",
     "http://a b/",
     "http://a:x/",
-    "http://a/\r\nX: y",
+    "http://a/\r\nX:y",
 )
 BAD_PRIORITIES = ("3", "-3", "high", "1.5", "٢", "9" * 40, "1_0", "nan")
 

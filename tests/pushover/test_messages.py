@@ -8,6 +8,10 @@ import pytest
 
 from ntfyish.model.errors import Reason, Unavailable
 from ntfyish.model.message import Content
+from ntfyish.web.body import Parameters
+from ntfyish.web.pushover.drafts import ReceiptDraft, read_draft
+from ntfyish.web.pushover.faults import Fault
+from ntfyish.web.pushover.limits import CURRENT
 from tests.pushover.world import (
     ALERTS_KEY,
     FREE_TOKEN,
@@ -21,6 +25,7 @@ from tests.pushover.world import (
     World,
     body_of,
     header,
+    people,
 )
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -264,9 +269,29 @@ async def test_one_receipt_covers_all_recipients(world: World) -> None:
     assert receipts == {body_of(response)["receipt"]}
 
 
-@pytest.mark.parametrize("expire", ["10800", "10801", "86400", "60.5"])
-async def test_a_longer_expire_is_shortened_up_to_a_day(world: World, expire: str) -> None:
+@pytest.mark.parametrize(
+    ("expire", "expected"), [("10800", 10_800), ("10801", 10_800), ("86400", 10_800), ("60.5", 60)]
+)
+async def test_a_longer_expire_is_shortened_up_to_a_day(world: World, expire: str, expected: int) -> None:
     assert (await world.send(priority="2", retry="30", expire=expire)).status == 200
+    assert read_receipt(retry="30", expire=expire) == ReceiptDraft(retry_s=30, expire_s=expected)
+
+
+def test_a_receipt_keeps_callback_and_tags() -> None:
+    receipt = read_receipt(
+        retry=" 99999999 ", expire="60", callback=" https://a.example:8443/x?y ", tags="db, night,,db"
+    )
+    assert receipt == ReceiptDraft(
+        retry_s=86_400, expire_s=60, callback="https://a.example:8443/x?y", tags=("db", "night")
+    )
+
+
+def read_receipt(**fields: str) -> ReceiptDraft | None:
+    found: list[Fault] = []
+    parameters = Parameters(list({"message": "hi", "priority": "2", **fields}.items()))
+    _, receipt = read_draft(parameters, people().apps[0], (), CURRENT, found)
+    assert found == []
+    return receipt
 
 
 async def test_an_emergency_nobody_receives_still_has_a_receipt(world: World) -> None:
