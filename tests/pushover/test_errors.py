@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -157,6 +158,15 @@ async def test_the_table_of_errors_of_messages(
     assert json.dumps(body_of(response)) == json.dumps(expected)  # the order counts
     assert list(json.loads(response.body))[-1] == "request"
     assert world.store.messages == []
+
+
+async def test_a_list_of_millions_of_users_takes_no_time(world: World) -> None:
+    body = f"token={TOKEN}&message=x&user={'a,' * 3_500_000}".encode()
+    began = time.process_time()
+    response = await world.ask("POST /1/messages.json", body)
+    assert time.process_time() - began < 0.15
+    assert response is not None
+    assert response.status == 200
 
 
 async def test_fifty_users_are_not_too_many(world: World) -> None:

@@ -21,6 +21,7 @@ _MAX_EXTRA_CHARS = 250  # what NZBClient's scripts add is never refused, but cut
 _MAX_TIMESTAMP = 253_402_300_799  # the end of the year 9999
 _MAX_TTL_S = 2_147_483_647
 _MAX_RETRY_S = 86_400
+_MAX_ITEMS = 1000  # of a list that somebody sends; a body has room for millions
 _PRIORITIES = {"-2": -2, "-1": -1, "0": 0, "1": 1, "2": 2}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]*)?")
@@ -195,8 +196,9 @@ def _read_extra(text: str) -> str:
 
 
 def split_list(texts: Sequence[str]) -> list[str]:
-    """Return the items of comma lists, trimmed, each once, without empty ones."""
-    return [item for item in dict.fromkeys([part.strip() for part in ",".join(texts).split(",")]) if item]
+    """Return the items of comma lists, trimmed, each once, without empty ones; never more than a thousand."""
+    parts = ",".join(texts).split(",", _MAX_ITEMS)[:_MAX_ITEMS]
+    return [item for item in dict.fromkeys([part.strip() for part in parts]) if item]
 
 
 def _read_devices(
