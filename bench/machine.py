@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import resource
@@ -69,6 +70,21 @@ def raise_descriptor_limit(subscribers: int) -> None:
         )
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Keep other runs of the benchmark away for the length of a block.
+
+    Raises:
+        BenchError: one is running.
+    """
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError("another benchmark is running, and the two would measure each other") from None
+        yield
 
 
 def free_port() -> int:

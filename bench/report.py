@@ -124,7 +124,7 @@ def _verdict(verdict: Verdict) -> str:
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    return f"{_number(spread.median)} [{_number(spread.least)}-{_number(spread.greatest)}]"
+    return f"{_number(spread.median)} [{_number(spread.least)}..{_number(spread.greatest)}]"
 
 
 def _number(value: float) -> str:

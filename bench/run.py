@@ -16,10 +16,10 @@ from pathlib import Path
 from bench import report
 from bench.bench import QUICK, Bench, Scale
 from bench.figures import Result
-from bench.machine import BenchError, choose_cores, describe, file_system_of, raise_descriptor_limit
+from bench.machine import BenchError, alone, choose_cores, describe, file_system_of, raise_descriptor_limit
 from bench.measures import MEASURES, Measure
 from bench.profile import Profiler
-from bench.programs import BENCH, build
+from bench.programs import BENCH, Programs, build
 from bench.servers import ROOT, Stable, find_nchan
 
 _DISTURBED = 0.25
@@ -39,7 +39,9 @@ def main() -> int:
         return 0
     try:
         measures = _chosen([options.profile] if options.profile else options.only)
-        return _run(measures, options)
+        programs = build()
+        with alone(BENCH / "build" / "lock"):
+            return _run(measures, programs, options)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -89,14 +91,13 @@ def _chosen(names: Sequence[str] | None) -> list[Measure]:
     return [measure for measure in MEASURES if not names or measure.name in names]
 
 
-def _run(measures: list[Measure], options: argparse.Namespace) -> int:
+def _run(measures: list[Measure], programs: Programs, options: argparse.Namespace) -> int:
     scale = QUICK if options.quick else Scale()
     if options.subscribers:
         scale = replace(scale, subscribers=options.subscribers)
     raise_descriptor_limit(scale.subscribers)
     cores = choose_cores()
     os.sched_setaffinity(0, {cores.generator})
-    programs = build()
     results_folder = BENCH / "results"
     results_folder.mkdir(exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
