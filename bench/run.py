@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ def main() -> int:
         ``--strict`` 3 if a goal was missed.
     """
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers and folders must go then, too
     if options.list:
         print(_listing())
         return 0
