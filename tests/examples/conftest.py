@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,24 +85,43 @@ class LiveServer:
             return False
 
 
+@pytest.fixture(scope="session")
+def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that the tests share: each uses a topic of its own."""
+    yield from _serve(tmp_path_factory.mktemp("shared"))
+
+
 @pytest.fixture
-def live_server(tmp_path: Path) -> Iterator[LiveServer]:
+def own_server(tmp_path: Path) -> Iterator[LiveServer]:
+    """A server that the test may restart."""
+    yield from _serve(tmp_path)
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic that no other test uses."""
+    return f"topic-{uuid.uuid4().hex}"
+
+
+def _serve(folder: Path) -> Iterator[LiveServer]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = tmp_path / "server.yml"
+    config = folder / "server.yml"
     config.write_text(
         json.dumps(  # JSON is YAML
             {
                 "listen-http": f"127.0.0.1:{port}",
-                "data-dir": str(tmp_path / "data"),
+                "data-dir": str(folder / "data"),
                 "accounts": [{"name": "phil", "password": "secret", "user-key": USER_KEY}],
                 "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
             }
         )
     )
-    server = LiveServer(config=config, port=port, log=tmp_path / "server.log")
+    server = LiveServer(config=config, port=port, log=folder / "server.log")
     server.start()
-    yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
+    try:
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            server.stop()

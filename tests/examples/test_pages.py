@@ -46,18 +46,20 @@ def tab(browser: Browser) -> Iterator[Page]:
     assert trouble == []
 
 
-def visit(tab: Page, name: str, server: LiveServer, topic: str = "alerts") -> None:
+def visit(tab: Page, name: str, server: LiveServer, topic: str) -> None:
     query = urlencode({"server": server.url, "topic": topic})
     tab.goto(f"{(EXAMPLES / name).as_uri()}?{query}")
     expect(tab.locator("#status")).to_have_text("connected", timeout=20_000)
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_what_is_cached_and_what_comes(live_server: LiveServer, tab: Page, name: str) -> None:
-    live_server.publish(topic="alerts", message="cached")
-    visit(tab, name, live_server)
+def test_a_page_shows_what_is_cached_and_what_comes(
+    live_server: LiveServer, topic: str, tab: Page, name: str
+) -> None:
+    live_server.publish(topic=topic, message="cached")
+    visit(tab, name, live_server, topic)
     expect(tab.locator("li p")).to_have_text(["cached"])
-    live_server.publish(topic="alerts", message="live", title="Größe 📦", priority=5)
+    live_server.publish(topic=topic, message="live", title="Größe 📦", priority=5)
     expect(tab.locator("li p")).to_have_text(["live", "cached"])
     expect(tab.locator("li h2")).to_have_text(["Größe 📦"])
     expect(tab.locator("li.urgent")).to_have_count(1)
@@ -65,12 +67,12 @@ def test_a_page_shows_what_is_cached_and_what_comes(live_server: LiveServer, tab
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_shows_markup_as_text_and_links_only_to_the_web(
-    live_server: LiveServer, tab: Page, name: str
+    live_server: LiveServer, topic: str, tab: Page, name: str
 ) -> None:
-    visit(tab, name, live_server)
+    visit(tab, name, live_server, topic)
     links = ("javascript:alert(3)", "data:text/html,x", " JavaScript:alert(4)", "https://x.example/?q=1")
     for link in links:
-        live_server.publish(topic="alerts", message=EVIL, title=EVIL, tags=["<i>"], click=link)
+        live_server.publish(topic=topic, message=EVIL, title=EVIL, tags=["<i>"], click=link)
     expect(tab.locator("li")).to_have_count(len(links))
     assert tab.locator("li p").all_text_contents() == [EVIL] * len(links)
     assert tab.locator("li img, li script, li b, li i").count() == 0
@@ -82,29 +84,43 @@ def test_a_page_shows_markup_as_text_and_links_only_to_the_web(
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_goes_on_after_a_restart_without_loss_or_repetition(
-    live_server: LiveServer, tab: Page, name: str
+    own_server: LiveServer, topic: str, tab: Page, name: str
 ) -> None:
-    live_server.publish(topic="alerts", message="one")
-    visit(tab, name, live_server)
+    own_server.publish(topic=topic, message="one")
+    visit(tab, name, own_server, topic)
     expect(tab.locator("li p")).to_have_text(["one"])
-    live_server.stop()
+    own_server.stop()
     expect(tab.locator("#status")).to_contain_text("connection lost")
-    live_server.start()
-    live_server.publish(topic="alerts", message="two")
+    own_server.start()
+    own_server.publish(topic=topic, message="two")
     expect(tab.locator("li p")).to_have_text(["two", "one"], timeout=20_000)
-    live_server.publish(topic="alerts", message="three")
+    own_server.publish(topic=topic, message="three")
     expect(tab.locator("li p")).to_have_text(["three", "two", "one"], timeout=20_000)
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_subscribes_to_what_is_filled_in(live_server: LiveServer, tab: Page, name: str) -> None:
+def test_a_page_subscribes_to_what_is_filled_in(
+    live_server: LiveServer, topic: str, tab: Page, name: str
+) -> None:
     tab.goto((EXAMPLES / name).as_uri())
     tab.fill("#server", live_server.url + "/")
-    tab.fill("#topic", "a,b")
+    tab.fill("#topic", f"other,{topic}")
     tab.get_by_role("button").click()
     expect(tab.locator("#status")).to_have_text("connected")
-    live_server.publish(topic="b", message="for b")
-    expect(tab.locator("li p")).to_have_text(["for b"])
+    live_server.publish(topic=topic, message="for both")
+    expect(tab.locator("li p")).to_have_text(["for both"])
     tab.fill("#server", "javascript:alert(1)")
     tab.get_by_role("button").click()
     expect(tab.locator("#status")).to_have_text("http or https only")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_shows_a_message_once_however_often_it_is_sent(
+    live_server: LiveServer, topic: str, tab: Page, name: str
+) -> None:
+    visit(tab, name, live_server, topic)
+    message = live_server.publish(topic=topic, message="once")
+    expect(tab.locator("li p")).to_have_text(["once"])
+    tab.evaluate("message => show(message)", message)
+    live_server.publish(topic=topic, message="next")
+    expect(tab.locator("li p")).to_have_text(["next", "once"])

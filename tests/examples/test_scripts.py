@@ -46,30 +46,30 @@ def test_curl_publishes_in_pushovers_form(live_server: LiveServer) -> None:
     done = curl(live_server, "pushover", NASTY, TITLE="Größe & mehr")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == 1
-    (message,) = live_server.cached(USER_KEY)
+    message = live_server.cached(USER_KEY)[-1]
     assert (message["message"], message["title"]) == (NASTY, "Größe & mehr")
 
 
-def test_curl_publishes_in_ntfys_form(live_server: LiveServer) -> None:
-    done = curl(live_server, "publish", "alerts", NASTY, TITLE="Größe")
+def test_curl_publishes_in_ntfys_form(live_server: LiveServer, topic: str) -> None:
+    done = curl(live_server, "publish", topic, NASTY, TITLE="Größe")
     assert done.returncode == 0, done.stderr
-    (message,) = live_server.cached("alerts")
+    (message,) = live_server.cached(topic)
     assert message == json.loads(done.stdout)
     assert (message["message"], message["title"], message["priority"]) == (NASTY, "Größe", 4)
     assert message["tags"] == ["warning", "disk"]
 
 
-def test_curl_publishes_json_and_polls(live_server: LiveServer) -> None:
-    body = json.dumps({"topic": "alerts", "message": NASTY, "title": "Größe"})
+def test_curl_publishes_json_and_polls(live_server: LiveServer, topic: str) -> None:
+    body = json.dumps({"topic": topic, "message": NASTY, "title": "Größe"})
     assert curl(live_server, "publish_json", body).returncode == 0
-    lines = curl(live_server, "poll", "alerts").stdout.splitlines()
+    lines = curl(live_server, "poll", topic).stdout.splitlines()
     assert [json.loads(line)["message"] for line in lines] == [NASTY]
 
 
-def test_curl_subscribes(live_server: LiveServer) -> None:
-    with running(live_server, "bash", str(EXAMPLES / "curl.sh"), "subscribe", "alerts") as lines:
+def test_curl_subscribes(live_server: LiveServer, topic: str) -> None:
+    with running(live_server, "bash", str(EXAMPLES / "curl.sh"), "subscribe", topic) as lines:
         assert json.loads(lines.readline())["event"] == "open"
-        live_server.publish(topic="alerts", message="one")
+        live_server.publish(topic=topic, message="one")
         assert json.loads(lines.readline())["message"] == "one"
 
 
@@ -89,7 +89,7 @@ def test_python_publishes_with_http_client(live_server: LiveServer) -> None:
     done = subprocess.run(command, env=live_server.environ(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("sent, request ")
-    (message,) = live_server.cached(USER_KEY)
+    message = live_server.cached(USER_KEY)[-1]
     assert (message["message"], message["title"], message["priority"]) == (NASTY, "From Python", 4)
 
 
@@ -100,42 +100,42 @@ def test_python_says_what_is_wrong(live_server: LiveServer) -> None:
     assert (done.returncode, done.stderr) == (1, "HTTP 400: application token is invalid\n")
 
 
-def test_python_subscribes_and_loses_nothing_when_the_server_restarts(live_server: LiveServer) -> None:
-    live_server.publish(topic="alerts", message="before", title="T")
+def test_python_subscribes_and_loses_nothing_when_the_server_restarts(own_server: LiveServer) -> None:
+    own_server.publish(topic="alerts", message="before", title="T")
     command = (sys.executable, str(EXAMPLES / "subscribe.py"), "alerts")
-    with running(live_server, *command, SINCE="all") as lines:
+    with running(own_server, *command, SINCE="all") as lines:
         assert lines.readline() == "alerts\tT\tbefore\n"
-        live_server.publish(topic="alerts", message="live")
+        own_server.publish(topic="alerts", message="live")
         assert lines.readline() == "alerts\t\tlive\n"
-        live_server.stop()
-        live_server.start()
-        live_server.publish(topic="alerts", message="after")
+        own_server.stop()
+        own_server.start()
+        own_server.publish(topic="alerts", message="after")
         assert lines.readline() == "alerts\t\tafter\n"
 
 
-def test_our_own_command_line_loses_nothing_when_the_server_restarts(live_server: LiveServer) -> None:
+def test_our_own_command_line_loses_nothing_when_the_server_restarts(own_server: LiveServer) -> None:
     command = (
         sys.executable,
         "-m",
         "ntfyish",
         "subscribe",
         "--server",
-        live_server.url,
+        own_server.url,
         "-s",
         "all",
         "alerts",
     )
-    live_server.publish(topic="alerts", message="0")
-    with running(live_server, *command) as lines:
+    own_server.publish(topic="alerts", message="0")
+    with running(own_server, *command) as lines:
         for number in range(4):
             assert json.loads(lines.readline())["message"] == str(number)
             if number == 1:
-                live_server.stop()
-                live_server.start()
-            live_server.publish(topic="alerts", message=str(number + 1))
+                own_server.stop()
+                own_server.start()
+            own_server.publish(topic="alerts", message=str(number + 1))
 
 
-def test_our_own_command_line_publishes_all_there_is(live_server: LiveServer) -> None:
+def test_our_own_command_line_publishes_all_there_is(live_server: LiveServer, topic: str) -> None:
     done = subprocess.run(
         [
             *(
@@ -159,7 +159,7 @@ def test_our_own_command_line_publishes_all_there_is(live_server: LiveServer) ->
                 "--sequence-id",
                 "s1",
             ),
-            *("-u", "phil:secret", "alerts", NASTY),
+            *("-u", "phil:secret", topic, NASTY),
         ],
         env=live_server.environ(),
         capture_output=True,
@@ -167,7 +167,7 @@ def test_our_own_command_line_publishes_all_there_is(live_server: LiveServer) ->
         timeout=30,
     )
     assert done.returncode == 0, done.stderr
-    (message,) = live_server.cached("alerts")
+    (message,) = live_server.cached(topic)
     assert message == json.loads(done.stdout)
     (action,) = message.pop("actions")
     assert (action["action"], action["label"], action["url"]) == ("view", "Öffnen", "https://x.example")
@@ -175,7 +175,7 @@ def test_our_own_command_line_publishes_all_there_is(live_server: LiveServer) ->
         **{name: message[name] for name in ("id", "time", "expires")},
         "sequence_id": "s1",
         "event": "message",
-        "topic": "alerts",
+        "topic": topic,
         "title": "Größe",
         "message": NASTY,
         "priority": 5,
