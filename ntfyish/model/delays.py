@@ -132,9 +132,6 @@ def _english(text: str, now: float, timezone: tzinfo | None) -> int:
         raise Invalid(Reason.DELAY_UNPARSABLE)
     if moment.clock is not None:
         _set_clock(moment, moment.clock, today)
-    if moment.at == today:
-        # Not by way of the calendar: in the hour that comes twice in autumn it does not say which one it is.
-        return math.floor(now + moment.elapsed_s)
     return math.floor(moment.at.replace(tzinfo=timezone).timestamp() + moment.elapsed_s)
 
 

@@ -139,6 +139,7 @@ def test_a_long_text_beside_an_attachment_is_cut_between_characters() -> None:
     for cut in range(4):
         body = b"x" * (4096 - cut) + "💙".encode()[:cut]
         assert content(request, body, more=True).message == "x" * (4096 - cut)
+    assert content(request, b"x" * 4095 + "é".encode()[:1], more=True).message == "x" * 4095
     assert content(request, b"x" * 4092 + "💙".encode(), more=True).message == "x" * 4092 + "💙"
     assert refusal(request, b"\xff" + b"x" * 4095, more=True) is Reason.MESSAGE_NOT_UTF8
     assert refusal(request, b"x\xe2\x82", more=False) is Reason.MESSAGE_NOT_UTF8
@@ -357,9 +358,14 @@ def test_no_cache_is_told_before_an_unparsable_delay() -> None:
 INJECTION = "=?utf-8?q?a=0D=0ABcc:_x=00=0A?="
 
 
+def test_a_title_keeps_its_lines_as_plain_newlines() -> None:
+    assert content(ask(title=INJECTION)).title == "a\nBcc: x"
+    assert content(ask(title="=?utf-8?q?a=0D=0A=0Db=0Ac?=")).title == "a\n\nb\nc"
+
+
 def test_what_is_one_line_stays_one_line() -> None:
-    made = content(ask(title=INJECTION, tags=INJECTION, click=INJECTION, message=INJECTION), b"")
-    assert (made.title, made.tags, made.click) == ("a Bcc: x", ("a Bcc: x",), "a Bcc: x")
+    made = content(ask(tags=INJECTION, click=INJECTION, message=INJECTION), b"")
+    assert (made.tags, made.click) == (("a Bcc: x",), "a Bcc: x")
     assert made.message == "a\r\nBcc: x\0"
     url = "=?utf-8?q?https://x.org/=0D=0Aa?="
     made = content(ask(attach=url, icon=url, filename=INJECTION))
@@ -388,4 +394,5 @@ def test_any_request_gives_a_draft_that_is_valid_json_text_or_a_refusal(
         return
     orjson.dumps(made)
     assert made.content.message
-    assert not {"\0", "\r", "\n"} & set(made.content.title + made.content.click + made.content.icon)
+    assert not {"\0", "\r", "\n"} & set(made.content.click + made.content.icon)
+    assert not {"\0", "\r"} & set(made.content.title)

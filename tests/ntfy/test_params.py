@@ -130,6 +130,8 @@ def test_values_given_first_beat_headers_and_are_decoded_like_them() -> None:
         ("=?utf-8?q?a?==?utf-8?q?b?=", "ab"),
         # a character cut in two by the end of a word
         ("=?utf-8?q?=F0=9F?= =?utf-8?q?=87=A9?=", "🇩"),
+        # blanks before the first word are not between two
+        ("  =?utf-8?q?a?=", "  a"),
         # a list with encoded elements
         ("=?utf-8?q?w=C3=A4rm?=,=?utf-8?q?k=C3=BChl?=", "wärm,kühl"),
         # an unknown charset: all stays as it is
@@ -138,6 +140,7 @@ def test_values_given_first_beat_headers_and_are_decoded_like_them() -> None:
         ("=?utf-8?q?=ZZ?= =?utf-8?q?b?=", "=?utf-8?q?=ZZ?= b"),
         ("=?utf-8?b?a?= =?utf-8?q?b?=", "=?utf-8?b?a?= b"),
         ("=?utf-8?b?ä?= =?utf-8?q?b?=", "=?utf-8?b?ä?= b"),
+        ("=?utf-8?b?YQ==YQ==?=", "=?utf-8?b?YQ==YQ==?="),
         ("=?utf-8?x?abc?=", "=?utf-8?x?abc?="),
         ("=?utf-8?q?ü?=", "=?utf-8?q?ü?="),
         ("=?utf-8?q?a", "=?utf-8?q?a"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntfyish.model.durations import format_duration, parse_duration, parse_go_duration
+from ntfyish.model.durations import parse_duration, parse_go_duration
 from ntfyish.model.errors import Invalid, Reason
 from ntfyish.model.query import (
     NO_FILTER,
@@ -109,9 +109,12 @@ def test_an_integer_is_a_moment_unless_it_has_twelve_digits(seconds: int) -> Non
 
 @given(st.integers(0, 10**9))
 def test_a_duration_reaches_back_from_now(seconds: int) -> None:
-    text = format_duration(seconds)
-    # ntfy, too, takes whatever has the form of an id for an id
-    assert parse_since(text, NOW) == (after(text) if len(text) == 12 else at(int(NOW) - seconds))
+    assert parse_since(f"{seconds}s", NOW) == at(int(NOW) - seconds)
+    assert parse_since(f"{seconds // 60}m{seconds % 60}.0s", NOW) == at(int(NOW) - seconds)
+
+
+def test_what_has_the_form_of_an_id_is_one_as_with_ntfy() -> None:
+    assert parse_since("37746h13m10s", NOW) == after("37746h13m10s")
 
 
 @pytest.mark.parametrize("text", ["1d", "2 days", "3 hours", ""])

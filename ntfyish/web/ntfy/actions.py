@@ -151,7 +151,6 @@ class _ShortForm:
             self._at += 1
             _set(fields, section, key, value)
             section += 1
-        self._skip_blanks()
         return fields
 
     def _read_key(self) -> str:

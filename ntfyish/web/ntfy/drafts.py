@@ -45,6 +45,7 @@ PRIORITIES = {
 _URL_STARTS = ("http://", "https://")
 _OFF = frozenset({"0", "no", "false"})
 _LINE_BREAKS = re.compile(r"[\0\r\n]+")
+_ODD_BREAKS = re.compile(r"\r\n|[\0\r]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ def _draft(
     sequence_id = path_sequence_id or params.get("sequence_id")
     if sequence_id and not SEQUENCE_ID_PATTERN.fullmatch(sequence_id):
         raise Invalid(Reason.SEQUENCE_ID_INVALID)
-    title = _line(params.get("title"))
+    title = _lines(params.get("title"))
     if _longer(title, limits.title_size_bytes):
         raise Invalid(Reason.TITLE_TOO_LARGE)
     tags = _tags(params, limits.tags_size_bytes)
@@ -328,6 +329,11 @@ def _line(text: str) -> str:
     everybody who shows it must not become two in a mail header, a log or a terminal.
     """
     return _LINE_BREAKS.sub(" ", text).strip() if text and _LINE_BREAKS.search(text) else text
+
+
+def _lines(text: str) -> str:
+    """Return `text` with its line breaks, which ntfy allows in a title, as plain newlines."""
+    return _ODD_BREAKS.sub("\n", text).strip() if text and _LINE_BREAKS.search(text) else text
 
 
 def _longer(text: str, size_limit: int) -> bool:
