@@ -6,7 +6,6 @@ is what a piece of work costs, whatever it does there. Nobody else talks to aios
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import sqlite3
@@ -56,20 +55,22 @@ class Database:
     async def open(cls, connect: Callable[[], sqlite3.Connection]) -> AsyncIterator[Database]:
         """Call `connect` in a new thread; close the connection and end the thread on the way out."""
         opened: list[sqlite3.Connection] = []
+        failures: list[Exception] = []
 
-        def remember() -> sqlite3.Connection:
-            opened.append(connect())
+        def attempt() -> sqlite3.Connection:
+            # If this raised, aiosqlite would not wait for its thread, which could then outlive the loop.
+            try:
+                opened.append(connect())
+            except (DatabaseUnusable, sqlite3.Error, OSError) as error:
+                failures.append(error)
+                opened.append(sqlite3.connect(":memory:"))
             return opened[0]
 
-        connection = aiosqlite.Connection(remember, 64)
-        try:
-            await connection
-        except BaseException:
-            # aiosqlite tells its thread to end, but does not wait: it would outlive the loop, and complain.
-            await asyncio.to_thread(connection._thread.join)
-            raise
+        connection = await aiosqlite.Connection(attempt, 64)
         database = cls(connection, opened[0])
         try:
+            if failures:
+                raise failures[0]
             yield database
         finally:
             database._closed = True

@@ -15,6 +15,7 @@ from ntfyish.store.sqlite.schema import Schema, Step
 
 # Reading through 64 MiB takes some 0.2 s. A larger file is trusted until SQLite stumbles over it.
 QUICK_CHECK_BYTES = 64 * 1024 * 1024
+_HEADER_BYTES = 100
 
 
 def inspect(path: Path, schema: Schema) -> None:
@@ -24,7 +25,10 @@ def inspect(path: Path, schema: Schema) -> None:
         DatabaseUnusable: see there.
         sqlite3.Error: it is not a database, is damaged or locked.
     """
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if 0 < size < _HEADER_BYTES:  # SQLite takes a file of one byte for an empty one
+        raise DatabaseUnusable(path, "it is not a database")
+    if size == 0:
         if _size(path.with_name(path.name + "-wal")):  # SQLite would take the file for new, and drop the log
             raise DatabaseUnusable(path, "it is empty, but its write-ahead log is not")
         return

@@ -89,6 +89,8 @@ class Transaction:
             message = post.message
             if post.replaces and message.sequence_id:
                 self.connection.execute(CANCEL, (message.topic, message.sequence_id))
+            if not post.kept:
+                continue
             if post.due_at:
                 self._schedule(post)
             else:
