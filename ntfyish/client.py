@@ -373,4 +373,6 @@ async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def _unreachable(error: Exception) -> Unreachable:
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Unreachable("the connection broke")
     return Unreachable(str(error) or type(error).__name__)

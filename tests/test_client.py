@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ntfyish.address import parse_address, split_base_url
 from ntfyish.client import Client, Messages, Refused, Unreachable
@@ -127,6 +129,11 @@ class Script:
         async with asyncio.timeout(10):
             return await self.arrivals.get()
 
+    async def close(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in self.writers), return_exceptions=True)
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.append(writer)
         with suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -146,9 +153,7 @@ async def script() -> AsyncIterator[Script]:
     script.port = server.sockets[0].getsockname()[1]
     yield script
     server.close()
-    for writer in script.writers:
-        writer.transport.abort()
-    await asyncio.gather(*(writer.wait_closed() for writer in script.writers), return_exceptions=True)
+    await script.close()
 
 
 @pytest.fixture
@@ -456,6 +461,99 @@ async def test_the_same_bytes_in_any_pieces_are_the_same_messages(
             connection.send(whole[start : start + 3])
             await connection.writer.drain()
         assert (await waiting)["title"] == "Größe 📦"
+
+
+class HastyClock(SteppedClock):
+    """Pauses take no time; nothing ever times out."""
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds in (30.0, 77.0):
+            await asyncio.Event().wait()
+        self.seconds += seconds
+
+
+@dataclass
+class Round:
+    """What happens around one connection: so many are published before it, and during it, then it is cut."""
+
+    before: int
+    during: int
+    cut_at: int
+    clean: bool = True
+
+
+async def play(script: Script, rounds: list[Round], kept: list[dict[str, Any]]) -> None:
+    """Be a server that keeps messages and honours `since`, and cuts each connection after some bytes."""
+
+    def publish(count: int) -> None:
+        for _ in range(count):
+            kept.append(message(len(kept), time=T0 + len(kept) // 3))
+
+    for turn in [*rounds, Round(1, 1, 10**9)]:
+        connection = await script.next()
+        publish(turn.before)
+        since = connection.query.get("since", "none")
+        ids = [item["id"] for item in kept]
+        if since in ids:
+            history = kept[ids.index(since) + 1 :]
+        elif since == "none":
+            history = []
+        else:
+            history = [item for item in kept if since == "all" or item["time"] >= int(since)]
+        start = T0 + len(kept) // 3
+        first_live = len(kept)
+        publish(turn.during)
+        events = [opened(start), *history, keepalive(start), *kept[first_live:]]
+        data = b"".join(json.dumps(event).encode() + b"\n" for event in events)[: turn.cut_at]
+        connection.begin()
+        if data:
+            connection.send(data)
+        with suppress(ConnectionError):
+            await connection.writer.drain()
+        if turn.cut_at < 10**9 and turn.clean:
+            connection.end()
+        elif turn.cut_at < 10**9:
+            connection.writer.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rounds=st.lists(
+        st.builds(Round, st.integers(0, 4), st.integers(0, 4), st.integers(0, 1500), st.booleans()),
+        max_size=6,
+    ),
+    since=st.sampled_from(["all", ""]),
+)
+def test_wherever_connections_are_cut_each_message_comes_once_and_in_order(
+    rounds: list[Round], since: str
+) -> None:
+    kept: list[dict[str, Any]] = []
+
+    async def run() -> list[str]:
+        script = Script()
+        server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
+        script.port = server.sockets[0].getsockname()[1]
+        got: list[str] = []
+        async with Client(script.url, clock=HastyClock(), chance=lambda: 0.0) as client:
+            playing = asyncio.create_task(play(script, rounds, kept))
+            async with asyncio.timeout(10), aclosing(client.subscribe("t", since=since)) as messages:
+                async for item in messages:
+                    got.append(item["id"])
+                    if playing.done() and got[-1] == kept[-1]["id"]:
+                        break
+            await playing
+        server.close()
+        await script.close()
+        return got
+
+    got = asyncio.run(run())
+    everything = [item["id"] for item in kept]
+    assert got == everything[everything.index(got[0]) :]
+    if since == "all":
+        assert got == everything
+    elif rounds and rounds[0].clean and len(json.dumps(opened())) < rounds[0].cut_at:
+        # Nothing is missing from the first open event on. Time is in seconds: what is little older may come.
+        assert everything.index(got[0]) in (rounds[0].before, rounds[0].before // 3 * 3)
 
 
 async def test_a_poll_ends_after_what_is_cached(script: Script, clock: SteppedClock) -> None:
