@@ -172,6 +172,7 @@ def test_a_file_of_comments_and_blank_values_sets_nothing(config: Path) -> None:
     assert of_yaml(config, "# nothing\n").base_url == ""
     assert of_yaml(config, "base-url:\nkeepalive-interval: ''\nlog-file: null\n") == load({}, {}, None)
     assert load({}, {"NTFYISH_BASE_URL": ""}, None).base_url == ""
+    assert load({"base-url": ""}, {"NTFYISH_BASE_URL": "http://x"}, None).base_url == "http://x"
 
 
 def test_lists_are_yaml_lists_or_separated_by_commas(config: Path) -> None:
@@ -335,6 +336,16 @@ def test_a_broken_file_is_one_mistake_among_others(config: Path, text: str, prob
     found = mistakes({"log-level": "loud"}, {}, config)
     assert any(problem in mistake and str(config) in mistake for mistake in found)
     assert any(mistake.startswith("log-level") for mistake in found)
+
+
+def test_control_characters_are_escaped_in_what_is_said(config: Path) -> None:
+    [mistake] = mistakes_of_yaml(config, '"a\\e[2J\\nb": 1')
+    assert mistake.startswith("a\\x1b[2J\\nb (")
+
+
+def test_accounts_may_leave_their_user_keys_to_the_store(config: Path) -> None:
+    settings = of_yaml(config, "accounts: [{name: phil}, {name: vera}]")
+    assert [account.user_key for account in settings.accounts] == ["", ""]
 
 
 def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:

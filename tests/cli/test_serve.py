@@ -196,7 +196,7 @@ def test_checking_says_every_setting_and_where_it_is_from(tmp_path: Path) -> Non
     config = tmp_path / "config.yml"
     config.write_text("accounts: [{name: phil, password: geheim}]\nkeepalive-interval: 30s\n")
     code, output, _ = check(
-        "-c", str(config), "--behind-proxy", "--data-dir", "/x", env={"NTFYISH_LOG_FORMAT": "json"}
+        "-c", str(config), "--behind-proxy", "--data-dir", "/x\x1b[2J", env={"NTFYISH_LOG_FORMAT": "json"}
     )
     assert code == 0
     lines = output.splitlines()
@@ -205,7 +205,7 @@ def test_checking_says_every_setting_and_where_it_is_from(tmp_path: Path) -> Non
     assert f"accounts: 1 declared  ({config} line 1)" in lines
     assert "behind-proxy: true  (--behind-proxy)" in lines
     assert "log-format: json  (NTFYISH_LOG_FORMAT)" in lines
-    assert "data-dir: /x  (--data-dir)" in lines
+    assert "data-dir: /x\\x1b[2J  (--data-dir)" in lines
     assert "message-size-limit: 4K  (default)" in lines
     assert len(lines) == 1 + len(Settings.model_fields)
     assert "geheim" not in output
