@@ -41,16 +41,29 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Move time and wake who slept until then, in order, giving each its turn."""
         target = self._monotonic + seconds
-        while self._sleepers and self._sleepers[0][0] <= target + 1e-6:  # sums of floats miss by a hair
+        await _turns()  # somebody may be awake already, and about to sleep again
+        while True:
+            if not self._is_due(target):
+                await _turns()
+                if not self._is_due(target):
+                    break
             due, _, future = heapq.heappop(self._sleepers)
+            if future.done():
+                continue
             self._now += due - self._monotonic
             self._monotonic = due
-            if not future.done():
-                future.set_result(None)
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
+            future.set_result(None)
+            await _turns()
         if target > self._monotonic:
             self._now += target - self._monotonic
             self._monotonic = target
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await _turns()
+
+    def _is_due(self, target: float) -> bool:
+        # Sums of floats miss by a hair
+        return bool(self._sleepers) and self._sleepers[0][0] <= target + 1e-6
+
+
+async def _turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
