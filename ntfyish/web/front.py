@@ -40,12 +40,6 @@ _HEAD = re.compile(
 _UNUSUAL = frozenset(
     {"transfer-encoding", "expect", "te", "trailer", "http2-settings", "proxy-connection", "keep-alive"}
 )
-_SINGLE = frozenset(
-    {
-        "host", "content-length", "connection", "upgrade", "authorization", "content-type",
-        "sec-websocket-key", "sec-websocket-version",
-    }
-)  # fmt: skip
 
 
 class _HandOver(Exception):
@@ -259,15 +253,14 @@ class Front(asyncio.Protocol):
 
 
 def _parse_fields(block: bytes) -> dict[str, str]:
-    """Return the header fields: lower-case name -> first value."""
+    """Return the header fields: lower-case name -> value; decline repeated ones."""
     headers: dict[str, str] = {}
     for line in block.decode("utf-8", "replace").split("\r\n")[:-1]:
         name, _, value = line.partition(":")
         name = name.lower()
-        if name not in headers:
-            headers[name] = value.strip(" \t")
-        elif name in _SINGLE:
+        if name in headers:
             raise _HandOver
+        headers[name] = value.strip(" \t")
     return headers
 
 

@@ -6,8 +6,9 @@ The front lane (`web.front`) and the aiohttp lane (`web.server`) build `Request`
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ntfyish.web.streams import Stream
 
 JSON = "application/json"
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 class Body(Protocol):
@@ -58,12 +60,24 @@ class Request:
         path: percent-decoded, without the query.
         query_string: as sent, without the question mark.
         headers: lower-case name -> first value, decoded as UTF-8 (bad bytes become U+FFFD), trimmed.
+        repeated: lower-case name -> all values, for the fields that came more than once.
         peer: the address of the socket's other end; "" if it has none (a Unix socket).
         version: (1, 0) or (1, 1).
         body: the body.
     """
 
-    __slots__ = ("_pairs", "_query", "body", "headers", "method", "path", "peer", "query_string", "version")
+    __slots__ = (
+        "_pairs",
+        "_query",
+        "body",
+        "headers",
+        "method",
+        "path",
+        "peer",
+        "query_string",
+        "repeated",
+        "version",
+    )
 
     def __init__(
         self,
@@ -73,16 +87,24 @@ class Request:
         peer: str,
         body: Body,
         version: tuple[int, int] = (1, 1),
+        repeated: Mapping[str, Sequence[str]] = _NOTHING,
     ) -> None:
         path, _, self.query_string = target.partition("?")
         self.method = method
         self.path = unquote(path) if "%" in path else path
         self.headers = headers
+        self.repeated = repeated
         self.peer = peer
         self.body = body
         self.version = version
         self._pairs: list[tuple[str, str]] | None = None
         self._query: dict[str, str] | None = None
+
+    def values(self, name: str) -> Sequence[str]:
+        """Return all values of a header field, in order."""
+        if name in self.repeated:
+            return self.repeated[name]
+        return [self.headers[name]] if name in self.headers else []
 
     @property
     def query_pairs(self) -> list[tuple[str, str]]:

@@ -120,7 +120,8 @@ class AiohttpLane:
             return web.Response(status=417, headers={"Server": SERVER})
         body = StreamedBody(raw, self._body_timeout_s, self._body_min_rate)
         version = (1, 1) if raw.version >= (1, 1) else (1, 0)
-        request = Request(raw.method, raw.raw_path, _fields(raw), raw.remote or "", body, version)
+        headers, repeated = _fields(raw)
+        request = Request(raw.method, raw.raw_path, headers, raw.remote or "", body, version, repeated)
         answer = await self._router.answer(request)
         if isinstance(answer, Response):
             return _to_aiohttp(answer)
@@ -147,17 +148,20 @@ def detach(raw: web.BaseRequest) -> asyncio.Transport | None:
     return transport
 
 
-def _fields(raw: web.BaseRequest) -> dict[str, str]:
+def _fields(raw: web.BaseRequest) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return name -> first value, and name -> all values for what came more than once."""
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     for name, value in raw.headers.items():
-        text = (
-            value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        )
         name = name.lower()
-        if name in headers and name.startswith("sec-websocket-"):
-            text = f"{headers.pop(name)}, {text}"  # RFC 6455 allows these once: two make none
-        headers.setdefault(name, text.strip(" \t"))
-    return headers
+        if not value.isascii():
+            value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        value = value.strip(" \t")
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    return headers, repeated
 
 
 def _to_aiohttp(answer: Response) -> web.Response:

@@ -1,8 +1,9 @@
 """Connections that carry a feed, detached from the HTTP server once the header is out.
 
-A live subscription costs a transport and one object with slots: no task, queue or timer. Its `write` is
-the transport's own; the transport's high-water mark is the cap on what a slow reader may owe, and passing
-it aborts the connection: nobody else waits, and the reader resumes with `since=`.
+A live subscription costs a transport and one object with slots: no task, queue or timer. As long as its
+reader keeps up, its `write` goes straight to the socket, past the transport; what the kernel does not take
+goes to the transport, and so does everything after it until that is empty again. A reader that owes more
+than the cap is cut by aborting the connection: nobody else waits, and it resumes with `since=`.
 
 Streams end by aborting. A WebSocket Close frame from the server would make ntfy's apps stay away; only a
 client that breaks the protocol or says goodbye itself gets one.
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ntfyish.core.feed import Feed
 from ntfyish.core.hub import Subscription
@@ -110,29 +113,50 @@ class StreamConnection(asyncio.Protocol, Subscription):
             transport.write(opening)
             self._streams.tasks.spawn(self._replay(stream, head, then), "replay")
 
+    @property
+    def _is_replaying(self) -> bool:
+        return self.lane is None or self._held is not None
+
     def abort(self) -> None:
         """End the stream at once."""
         self._end()
         self._transport.abort()
 
+    def owe(self, data: bytes) -> None:
+        """Leave to the transport what the socket has not taken."""
+        self.write = self._write_behind
+        self._write_behind(data)
+
     def _go_live(self, first: bytes) -> None:
-        """Write `first` and what was held back, and from then on straight to the transport."""
+        """Write `first` and what was held back, and from then on straight to the socket."""
         held = self._held or ()
         self._held = None
-        transport = self._transport
-        transport.set_write_buffer_limits(high=self._streams.backlog_bytes)
-        self.write = transport.write
-        data = b"".join((first, *held))
-        if data:
-            transport.write(data)
+        # Any byte the transport keeps "pauses" us, so that it tells when it is empty again.
+        self._transport.set_write_buffer_limits(high=0)
+        self.write = self._write_behind
+        self._transport.write(b"".join((first, *held)))
+        if not self._transport.get_write_buffer_size():
+            self._catch_up()
 
-    def _hold(self, data: bytes) -> None:
-        if self._held is None:
-            return
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if self._held_bytes > self._streams.backlog_bytes:
+    def _catch_up(self) -> None:
+        """Write past the transport, which has nothing left to write."""
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        self.write = partial(os.write, descriptor)
+
+    def _write_behind(self, data: bytes) -> int:
+        """Write after what the transport still has; cut the reader if that is too much."""
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > self._streams.backlog_bytes:
             self._cut()
+        return len(data)
+
+    def _hold(self, data: bytes) -> int:
+        if self._held is not None:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > self._streams.backlog_bytes:
+                self._cut()
+        return len(data)
 
     def _cut(self) -> None:
         self._streams.cut += 1
@@ -188,17 +212,18 @@ class StreamConnection(asyncio.Protocol, Subscription):
         self._end()
 
     def pause_writing(self) -> None:
-        """Cut a live reader that owes too much; make a replay wait."""
-        if self.lane is not None and self._held is None:
-            self._cut()
-        else:
+        """Make a replay wait; a live stream does not, `_write_behind` counts what it owes."""
+        if self._is_replaying:
             self._drained = asyncio.get_running_loop().create_future()
 
     def resume_writing(self) -> None:
-        """Let a replay go on."""
+        """Let a replay go on; let a live stream write past the transport again."""
         drained, self._drained = self._drained, None
-        if drained is not None and not drained.done():
-            drained.set_result(None)
+        if drained is not None:
+            if not drained.done():
+                drained.set_result(None)
+        elif self.lane is not None and not self._is_replaying:
+            self._catch_up()
 
 
 class WebSocketConnection(StreamConnection):

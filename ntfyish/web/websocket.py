@@ -51,7 +51,8 @@ def accept_key(request: Request) -> str:
         raise Invalid(Reason.WEBSOCKET_EXPECTED)
     if request.headers.get("sec-websocket-version") != "13":
         raise UnsupportedVersion
-    key = request.headers.get("sec-websocket-key", "")
+    keys = request.values("sec-websocket-key")
+    key = keys[0] if len(keys) == 1 else ""
     try:
         nonce = base64.b64decode(key, validate=True)
     except (binascii.Error, ValueError):

@@ -34,7 +34,11 @@ class Reader(Subscription):
     def __init__(self) -> None:
         super().__init__()
         self.got: list[bytes] = []
-        self.write = self.got.append
+        self.write = self._take
+
+    def _take(self, data: bytes) -> int:
+        self.got.append(data)
+        return len(data)
 
     def seqs(self) -> list[int]:
         return [int(seq) for seq in b"".join(self.got).split(b";") if seq and seq != b"k"]
@@ -200,3 +204,21 @@ async def test_a_keepalive_reaches_everybody_in_slices() -> None:
     await hub.keepalive(pause)
     assert pauses >= 2
     assert all(reader.got for reader in readers if reader.lane is not None)
+
+
+def test_who_leaves_during_a_fan_out_takes_nobody_elses_message_along() -> None:
+    loop = Loop()
+    hub = Hub(loop.ready.append, slice_size=2)
+    readers = [Reader() for _ in range(9)]
+    for reader in readers:
+        hub.subscribe(reader, ("t",), "t", PLAIN)
+    hub.announce([published(1, "t")])
+    loop.turn()
+    hub.unsubscribe(readers[0])
+    loop.turn()
+    hub.unsubscribe(readers[8])
+    loop.run()
+    assert [reader.seqs() for reader in readers] == [[1]] * 8 + [[]]
+    hub.announce([published(2, "t")])
+    loop.run()
+    assert [reader.seqs() for reader in readers] == [[1], *[[1, 2]] * 7, []]
