@@ -317,8 +317,15 @@ def test_what_the_configuration_declares_is_changed_only_there(
         ("token", "remove", "phil", "ssss", "--yes"),
         ("account", "add", "ben", "--config", str(config)),
     ):
-        assert "configuration" in run(*arguments, fails=True).stderr
+        assert " declared in the configuration; " in run(*arguments, fails=True).stderr
     assert run("account", "list").stdout.count("\tconfiguration\n") == 2
+    run("account", "add", "vera")
+    config.write_text(f"apps: [{{name: Backups, token: {'a' * 30}, account: vera}}]\n")
+    declare(data_dir, config)
+    assert (
+        "an app that the configuration declares"
+        in run("account", "remove", "vera", "--yes", fails=True).stderr
+    )
 
 
 def test_a_wrong_configuration_is_said_line_by_line(tmp_path: Path) -> None:
