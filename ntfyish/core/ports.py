@@ -45,12 +45,14 @@ class Post:
         line: its canonical JSON (`model.line.encode`).
         due_at: Unix seconds at which it becomes visible; 0 for at once.
         replaces: remove what is still pending under the same topic and `message.sequence_id` first.
+        kept: store the message; if not, there is nothing to do but what `replaces` says.
     """
 
     message: Message
     line: bytes
     due_at: int = 0
     replaces: bool = False
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,14 +54,13 @@ class Publisher:
         messages = tuple(self._stamp(topic, draft, receipt) for topic in grant.topics)
         if draft.due_at:
             self._due(draft.due_at)
-        elif not messages[0].expires:
-            if counts:
-                await self._store.post((), counts)
-            self._bus.announce([Published(0, message, encode(message)) for message in messages])
-            return messages
         replaces = bool(draft.sequence_id) and draft.event is not Event.MESSAGE_CLEAR
-        posts = [Post(message, encode(message), draft.due_at, replaces) for message in messages]
-        await self._store.post(posts, counts)
+        kept = bool(messages[0].expires)
+        posts = [Post(message, encode(message), draft.due_at, replaces, kept) for message in messages]
+        if kept or replaces or counts:
+            await self._store.post(posts, counts)
+        if not kept:
+            self._bus.announce([Published(0, post.message, post.line) for post in posts])
         return messages
 
     def _stamp(self, topic: str, draft: Draft, receipt: str) -> Message:

@@ -224,6 +224,16 @@ async def test_a_message_replaces_what_is_pending_in_its_sequence(
     assert [id_ for id_ in pending if id_ != "new" or replacing.due_at] == left  # type: ignore[attr-defined]
 
 
+async def test_what_is_not_kept_cancels_what_is_pending_and_leaves_nothing(
+    store: MessageDatabase, audience: Audience
+) -> None:
+    await store.post([post("old", sequence_id="backup", due_at=START + 60), post("other", due_at=START + 70)])
+    await store.post([replace(post("new", sequence_id="backup", replaces=True), kept=False)])
+    assert await ids(store, "alerts", scheduled=True) == ["other"]
+    assert audience.commits == []
+    assert store.head == 0
+
+
 async def test_a_damaged_scheduled_message_does_not_hold_up_the_others(
     store: MessageDatabase, audience: Audience, caplog: pytest.LogCaptureFixture
 ) -> None:
