@@ -18,18 +18,20 @@ from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
 from ntfyish.model.line import encode
 from ntfyish.model.message import Draft, Event
 from ntfyish.model.people import Permission, Principal
-from ntfyish.model.topic import SEQUENCE_ID_PATTERN, TOPIC, is_topic, parse_topics
+from ntfyish.model.topic import TOPIC, is_topic, parse_topics
 from ntfyish.web.formats import Format, JsonFormat, RawFormat, SseFormat, WebSocketFormat
 from ntfyish.web.http import Handler, Request, Response
 from ntfyish.web.ntfy.drafts import PublishLimits, draft_from_json, draft_from_request
 from ntfyish.web.ntfy.errors import error_response
 from ntfyish.web.ntfy.publish_json import parse_publish_json
 from ntfyish.web.ntfy.queries import query_from_request
+from ntfyish.web.params import Params
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.streams import Stream, Streams
 from ntfyish.web.websocket import UnsupportedVersion, accept_key, wants_websocket
 
-_PATH = re.compile(rf"/(?P<topics>{TOPIC}(?:,{TOPIC})*)(?:/(?P<second>[^/]*))?(?:/(?P<third>[^/]*))?")
+# The second part is a word or a sequence id, which is spelt like a topic.
+_PATH = re.compile(rf"/(?P<topics>{TOPIC}(?:,{TOPIC})*)(?:/(?P<second>{TOPIC})(?:/(?P<third>[a-z]+))?)?")
 _PUBLISH_BY_GET = frozenset({"publish", "send", "trigger"})
 _TRANSPORTS = frozenset({"json", "sse", "raw", "ws"})
 _EVENTS = {"clear": Event.MESSAGE_CLEAR, "read": Event.MESSAGE_CLEAR, "delete": Event.MESSAGE_DELETE}
@@ -48,6 +50,7 @@ _STREAM_HEADERS = (
     ("X-Accel-Buffering", "no"),  # nginx would hold the stream back
 )
 _SUCCESS = Response(body=b'{"success":true}\n', headers=_CORS)
+_UNIFIEDPUSH = Response(body=b'{"unifiedpush":{"version":1}}\n', headers=_CORS)
 
 
 class NtfyDialect:
@@ -98,7 +101,7 @@ class NtfyDialect:
             return None
         topics, second, third = found.groups()
         if second is None:
-            return partial(self._publish, topics) if method in ("PUT", "POST") and is_topic(topics) else None
+            return self._match_one(method, topics) if is_topic(topics) else None
         if third is None:
             return self._match_two(method, topics, second)
         if not is_topic(topics) or third not in _EVENTS:
@@ -114,6 +117,11 @@ class NtfyDialect:
             response.body = b""
             response.content_type = ""
         return response
+
+    def _match_one(self, method: str, topic: str) -> Handler | None:
+        if method in ("PUT", "POST"):
+            return partial(self._publish, topic)
+        return self._discover if method == "GET" else None
 
     def _match_two(self, method: str, topics: str, second: str) -> Handler | None:
         if method == "GET":
@@ -139,6 +147,10 @@ class NtfyDialect:
         if self._healthy():
             return Response(body=b'{"healthy":true}\n', headers=_CORS)
         return Response(status=503, body=b'{"healthy":false}\n', headers=_CORS, close=True)
+
+    async def _discover(self, request: Request) -> Response | None:
+        """Tell an app that this is a place for UnifiedPush; a topic has no page here otherwise."""
+        return _UNIFIEDPUSH if Params(request).flag("unifiedpush") else None
 
     async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
         principal = await self._principal(request)
@@ -166,8 +178,6 @@ class NtfyDialect:
         principal = await self._principal(request)
         self._check_allowed((topic,))
         grant = self._access.grant(principal, Permission.WRITE, (topic,))
-        if SEQUENCE_ID_PATTERN.fullmatch(sequence_id) is None:
-            raise Invalid(Reason.SEQUENCE_ID_INVALID)
         (message,) = await self._publisher.publish(grant, Draft(event=event, sequence_id=sequence_id))
         return Response(body=encode(message) + b"\n", headers=_CORS)
 
