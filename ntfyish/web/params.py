@@ -50,7 +50,9 @@ _KNOWN = frozenset(_PLACE)
 _TRUE = frozenset({"1", "yes", "true"})
 
 # RFC 9218: browsers and proxies send `Priority: u=1, i` about the transfer; it says nothing of the message.
-_TRANSFER_PRIORITY = re.compile(r"u=[0-9](?:,\s*(?:i|[0-9]))?")
+# Its members may come in any order, and "i" alone; `u=1,2` is no such thing, but ntfy passes over it as well.
+_TRANSFER_MEMBER = r"(?:u=[0-9]|i(?:=\?[01])?)"
+_TRANSFER_PRIORITY = re.compile(rf"{_TRANSFER_MEMBER}(?:[ \t]*,[ \t]*{_TRANSFER_MEMBER})*|u=[0-9],\s*[0-9]")
 
 _WORD = re.compile(r"=\?([^?]*)\?(.)\?(.*?)\?=", re.DOTALL)
 _Q_TEXT = re.compile(r"(?:[ -<>-~\t\r\n]|=[0-9A-Fa-f]{2})*")
