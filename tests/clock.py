@@ -41,13 +41,22 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Move time and wake who slept until then, in order, giving each its turn."""
         target_us = self._passed_us + round(seconds * 1e6)
-        while self._sleepers and self._sleepers[0][0] <= target_us:
+        await self._let_run()
+        while await self._is_due(target_us):
             self._passed_us, _, future = heapq.heappop(self._sleepers)
             if not future.done():
                 future.set_result(None)
                 await self._let_run()
         self._passed_us = target_us
         await self._let_run()
+
+    async def _is_due(self, target_us: int) -> bool:
+        """Whether anybody sleeps until then or less, also if they are awake and only about to sleep again."""
+        for _ in range(2):
+            if self._sleepers and self._sleepers[0][0] <= target_us:
+                return True
+            await self._let_run()
+        return False
 
     async def _let_run(self) -> None:
         for _ in range(_TURNS):
