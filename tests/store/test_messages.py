@@ -16,6 +16,7 @@ from ntfyish.model.errors import Conflict, Invalid, NtfyishError, Reason, Unavai
 from ntfyish.model.message import Event, Published
 from ntfyish.model.query import Since, SinceKind
 from ntfyish.store.sqlite.messages import MessageDatabase
+from ntfyish.store.sqlite.transaction import Transaction
 from ntfyish.store.sqlite.writer import QUEUE_WEIGHT
 from tests.clock import FakeClock
 
@@ -234,6 +235,15 @@ async def test_what_is_not_kept_cancels_what_is_pending_and_leaves_nothing(
     assert store.head == 0
 
 
+async def test_a_message_that_is_not_kept_replaces_all_the_same(
+    store: MessageDatabase, audience: Audience
+) -> None:
+    await store.post([post("old", sequence_id="backup", due_at=START + 60)])
+    await store.post([replace(post("new", sequence_id="backup", replaces=True, expires=0), kept=False)])
+    assert await ids(store, scheduled=True) == []
+    assert audience.commits == []
+
+
 async def test_a_damaged_scheduled_message_does_not_hold_up_the_others(
     store: MessageDatabase, audience: Audience, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -347,6 +357,24 @@ async def test_posts_beyond_the_bound_of_the_queue_fail_at_once(
     await many
     await store.post([post("again")])
     assert len(audience.ids) == QUEUE_WEIGHT + 2
+
+
+async def test_a_mistake_in_a_piece_of_work_leaves_no_transaction_open(
+    store: MessageDatabase, audience: Audience, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def mistaken(transaction: Transaction) -> None:
+        transaction.post([post("lost")], ())
+        transaction.flush()
+        raise ZeroDivisionError
+
+    with pytest.raises(Unavailable) as caught:
+        await store._writer.submit(mistaken)
+    assert caught.value.reason is Reason.STORAGE_BROKEN
+    assert "ZeroDivisionError" in caplog.text
+    with closing(sqlite3.connect(tmp_path / "messages.db", timeout=0, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+    await store.post([post("m1")])
+    assert (audience.ids, audience.seqs) == (["m1"], [1])
 
 
 async def test_a_mistake_of_the_audience_costs_nobody_their_answer(

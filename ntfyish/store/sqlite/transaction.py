@@ -212,6 +212,9 @@ def commit(connection: sqlite3.Connection, head: Head, now: float, pieces: Seque
         _roll_back(connection, head)
         outcomes: list[object] = [refusal(error) for _ in pieces]
         return Batch(outcomes, failed=True)
+    except BaseException:  # a mistake in the program: let go of the lock before it is reported
+        _roll_back(connection, head)
+        raise
 
 
 def _commit(
