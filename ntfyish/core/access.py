@@ -64,7 +64,7 @@ class Access:
     def __init__(self, directory: Directory, clock: Clock, default: DefaultAccess) -> None:
         self._directory = directory
         self._clock = clock
-        self._default = default
+        self._allowed_to_all = frozenset(one for one in Permission if default.allows(one))
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="bcrypt")
         self._secret = secrets.token_bytes(32)
         self._verified: OrderedDict[bytes, float] = OrderedDict()
@@ -79,6 +79,8 @@ class Access:
         Raises:
             Unauthenticated: unknown user, wrong password, unknown or expired token, or malformed.
         """
+        if not authorization:
+            return ANONYMOUS
         scheme, _, credentials = authorization.strip().partition(" ")
         credentials = credentials.strip()
         match scheme.lower():
@@ -97,8 +99,9 @@ class Access:
         Raises:
             Forbidden: one of them is not allowed.
         """
-        if not all(self.allows(principal, permission, topic) for topic in topics):
-            raise Forbidden
+        for topic in topics:
+            if not self.allows(principal, permission, topic):
+                raise Forbidden
         return Grant(principal, permission, tuple(topics))
 
     def grant_app(self, app: App, topics: Sequence[str]) -> Grant:
@@ -111,7 +114,7 @@ class Access:
         account = principal.account
         if account is not None and (principal.is_admin or account.user_key == topic):
             return True
-        return self._default.allows(permission)
+        return permission in self._allowed_to_all
 
     async def _by_token(self, token: str) -> Principal:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

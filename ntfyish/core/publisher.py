@@ -41,11 +41,11 @@ class Publisher:
 
     async def publish(
         self, grant: Grant, draft: Draft, counts: Sequence[Count] = (), receipt: str = ""
-    ) -> tuple[Message, ...]:
+    ) -> Sequence[Post]:
         """Publish `draft` to every topic of `grant`, one message each, all or none.
 
-        Returns the messages, in the order of the topics, once they are on disk (or, for a draft that is
-        not to be cached, once they are announced). `counts` are committed with them.
+        Returns the messages and their lines, in the order of the topics, once they are on disk (or, for a
+        draft that is not to be cached, once they are announced). `counts` are committed with them.
 
         Raises:
             Unavailable: nothing was published.
@@ -61,7 +61,7 @@ class Publisher:
             await self._store.post(posts, counts)
         if not kept:
             self._bus.announce([Published(0, post.message, post.line) for post in posts])
-        return messages
+        return posts
 
     def _stamp(self, topic: str, draft: Draft, receipt: str) -> Message:
         identity = new_id()

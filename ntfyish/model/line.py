@@ -28,6 +28,7 @@ _TRAILER = (
     ("nzb_app", "nzbApp"),
     ("nzb_id", "nzbID"),
 )
+_EVENT_NAMES = {event: event.value for event in Event}  # the attribute costs more than the rest of a field
 _FLAGS = frozenset({"html", "monospace", "encrypted"})
 
 
@@ -40,7 +41,7 @@ def to_json(message: Message) -> dict[str, Any]:
     out["time"] = message.time
     if message.expires:
         out["expires"] = message.expires
-    out["event"] = message.event.value
+    out["event"] = _EVENT_NAMES[message.event]
     out["topic"] = message.topic
     if content.title:
         out["title"] = content.title

@@ -5,7 +5,7 @@ Priorities are ntfy's 1..5 with 0 for "not set"; Pushover's -2..2 map one to one
 
 from __future__ import annotations
 
-import secrets
+import os
 import string
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +14,9 @@ from typing import NewType
 MessageId = NewType("MessageId", str)
 
 ID_LENGTH = 12
-_ID_ALPHABET = string.ascii_letters + string.digits
+# For every byte a letter or digit: 256 % 62 favours eight of them by 25 %, which leaves an identifier of 12
+# 71.0 of 71.4 bits.
+_TO_ALPHABET = ((string.ascii_letters + string.digits) * 5).encode()[:256]
 
 MIN_PRIORITY = 1
 DEFAULT_PRIORITY = 3
@@ -156,9 +158,8 @@ class Published:
 
 def new_id(length: int = ID_LENGTH) -> MessageId:
     """Return a random identifier of `length` letters and digits."""
-    # One call for the randomness: `secrets.choice` per character costs ten times as much, and this is
-    # on the publish path. 256 % 62 favours eight letters by 25 %, which leaves 71 of 71.4 bits.
-    return MessageId("".join([_ID_ALPHABET[byte % 62] for byte in secrets.token_bytes(length)]))
+    # `secrets.choice` for each character costs fifty times as much, and this is on the publish path.
+    return MessageId(os.urandom(length).translate(_TO_ALPHABET).decode())
 
 
 def priority_from_pushover(priority: int) -> int:

@@ -93,6 +93,9 @@ class Params:
                     _offer(values, parameter, query[name].strip())
         self._values = values
 
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
     def get(self, parameter: str) -> str:
         """Return the value (one of the keys of `NAMES`), or "" if the request has none."""
         return self._values.get(parameter, "")

@@ -15,7 +15,6 @@ from ntfyish.core.access import Access
 from ntfyish.core.ports import Clock
 from ntfyish.core.publisher import Publisher
 from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
-from ntfyish.model.line import encode
 from ntfyish.model.message import Draft, Event
 from ntfyish.model.people import Permission, Principal
 from ntfyish.model.topic import TOPIC, is_topic, parse_topics
@@ -160,8 +159,8 @@ class NtfyDialect:
         draft = draft_from_request(
             request, body, more, self._clock.now(), self._limits, sequence_id=sequence_id
         )
-        (message,) = await self._publisher.publish(grant, draft)
-        return Response(body=encode(message) + b"\n", headers=_CORS)
+        (post,) = await self._publisher.publish(grant, draft)
+        return Response(body=post.line + b"\n", headers=_CORS)
 
     async def _publish_json(self, request: Request) -> Response:
         principal = await self._principal(request)
@@ -171,15 +170,15 @@ class NtfyDialect:
         self._check_allowed((topic,))
         grant = self._access.grant(principal, Permission.WRITE, (topic,))
         draft = draft_from_json(request, fields, self._clock.now(), self._limits)
-        (message,) = await self._publisher.publish(grant, draft)
-        return Response(body=encode(message) + b"\n", headers=_CORS)
+        (post,) = await self._publisher.publish(grant, draft)
+        return Response(body=post.line + b"\n", headers=_CORS)
 
     async def _publish_event(self, topic: str, sequence_id: str, event: Event, request: Request) -> Response:
         principal = await self._principal(request)
         self._check_allowed((topic,))
         grant = self._access.grant(principal, Permission.WRITE, (topic,))
-        (message,) = await self._publisher.publish(grant, Draft(event=event, sequence_id=sequence_id))
-        return Response(body=encode(message) + b"\n", headers=_CORS)
+        (post,) = await self._publisher.publish(grant, Draft(event=event, sequence_id=sequence_id))
+        return Response(body=post.line + b"\n", headers=_CORS)
 
     async def _probe(self, topic_text: str, request: Request) -> Response:
         principal = await self._principal(request)

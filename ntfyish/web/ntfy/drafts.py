@@ -165,6 +165,9 @@ def _draft(
     timezone: tzinfo | None,
     path_sequence_id: str,
 ) -> Draft:
+    if not (params or path_sequence_id):  # most scripts send nothing but a text
+        message, encoding = _message(params, body_use(params, body, more), body, more, None)
+        return Draft(content=Content(message=message, encoding=encoding))
     attachment = _attachment(params)
     icon = _icon(params)
     _refuse_email_and_call(params)
