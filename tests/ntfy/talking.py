@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.conftest import USER_KEY, Server
-from tests.wire import Answer
+from tests.wire import Answer, Wire
 
 NOW = 1_700_000_000  # where the tests' clock begins: Tuesday 2023-11-14 22:13:20 UTC
 DOCS = "https://ntfy.sh/docs/"
@@ -34,3 +34,19 @@ async def error_of(server: Server, line: str, *headers: str, body: bytes | str =
     refusal = answer.json()
     assert refusal["http"] == answer.status == refusal["code"] // 100, answer
     return int(refusal["code"])
+
+
+async def listen(server: Server, topics: str, *headers: str) -> Wire:
+    """Open a live JSON stream, of which the header and the open event have been read."""
+    wire = await server.wire()
+    wire.send_request(f"GET /{topics}/json", *headers)
+    assert (await wire.head())[0] == 200
+    assert (await wire.json_line())["event"] == "open"
+    return wire
+
+
+async def hear(reader: Wire) -> dict[str, Any]:
+    """Return the next event of a live JSON stream that is no keepalive."""
+    while (line := await reader.json_line())["event"] == "keepalive":
+        pass
+    return line
