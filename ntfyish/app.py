@@ -233,6 +233,7 @@ async def serve(settings: Settings, announce: Callable[[RunningServer], None] = 
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 20)
+            sys.setswitchinterval(0.0005)
             await stop.wait()
             _log.info("Stopping")
         _log.info("Stopped")
