@@ -21,8 +21,9 @@ import bcrypt
 
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import Clock
+from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Forbidden, Unauthenticated
-from ntfyish.model.people import ANONYMOUS, App, Permission, Principal
+from ntfyish.model.people import ANONYMOUS, App, Principal
 
 MAX_PASSWORD_BYTES = 72  # bcrypt looks at no more
 

@@ -7,7 +7,8 @@ from typing import Literal
 
 from ntfyish.core.access import Access
 from ntfyish.core.directory import Directory
-from ntfyish.model.people import ANONYMOUS, KEY_LENGTH, Account, App, Permission, TopicKey
+from ntfyish.model.acl import Permission
+from ntfyish.model.people import ANONYMOUS, KEY_LENGTH, Account, App, TopicKey
 from ntfyish.model.topic import DISALLOWED, is_topic
 
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ntfyish.model.acl import AclEntry
 from ntfyish.model.message import Message, Published
-from ntfyish.model.people import AccessToken, Account, App, TopicKey
+from ntfyish.model.people import AccessToken, Account, App, Group, Tier, TopicKey
 from ntfyish.model.query import Since
 
 
@@ -116,6 +117,46 @@ class MessageStore(Protocol):
         """Return what `counts` have added up to."""
 
 
+Record = Account | App | TopicKey | AccessToken | AclEntry | Tier | Group
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A new record; Conflict if its identity is taken."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A record that takes the place of the one of the same identity; NotFound if there is none."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A record, new or in the place of the one of the same identity."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The record of that kind and identity goes; NotFound if there is none.
+
+    The identity is an account's name, an app's token, a topic key's or group's key, a token's hash, a
+    tier's code, or (account, pattern). An account goes with its apps, tokens, access entries (also those
+    it owns), groups and memberships; a tier is taken off its accounts.
+    """
+
+    kind: type[Record]
+    identity: str | tuple[str, str]
+
+
+PeopleChange = Add | Change | Put | Remove
+
+
 @dataclass(frozen=True, slots=True)
 class People:
     """Everybody and everything that may publish or be written to, as one snapshot."""
@@ -124,13 +165,16 @@ class People:
     apps: tuple[App, ...] = ()
     keys: tuple[TopicKey, ...] = ()
     tokens: tuple[AccessToken, ...] = ()
+    access: tuple[AclEntry, ...] = ()
+    tiers: tuple[Tier, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 class PeopleStore(Protocol):
-    """Accounts, apps, keys, tokens. Other processes (the command line) write to it too.
+    """Who is known, and who may do what. Other processes (the command line) write to it too.
 
-    Raises: Conflict if a name, token or key is taken; NotFound if there is no such thing; Unavailable as
-    `MessageStore`.
+    Raises: Conflict if a name, token or key is taken (user keys, topic keys and group keys share one name
+    space); NotFound if there is no such thing, or an owner does not exist; Unavailable as `MessageStore`.
     """
 
     async def load(self) -> People:
@@ -139,29 +183,11 @@ class PeopleStore(Protocol):
     async def changed(self) -> bool:
         """Whether anybody has written since the last `load`. Cheap."""
 
-    async def add_account(self, account: Account) -> None:
-        """Add an account."""
+    async def apply(self, *changes: PeopleChange) -> None:
+        """Make all changes in their order, in one transaction: all or none."""
 
-    async def remove_account(self, name: str) -> None:
-        """Remove an account with its apps and tokens."""
-
-    async def add_app(self, app: App) -> None:
-        """Add an app; its account must exist."""
-
-    async def remove_app(self, token: str) -> None:
-        """Remove an app."""
-
-    async def add_key(self, key: TopicKey) -> None:
-        """Add a topic key."""
-
-    async def remove_key(self, key: str) -> None:
-        """Remove a topic key."""
-
-    async def add_token(self, token: AccessToken) -> None:
-        """Add an access token; its account must exist."""
-
-    async def remove_token(self, token_hash: str) -> None:
-        """Remove an access token."""
+    async def touch_tokens(self, used: Sequence[tuple[str, int, str]]) -> None:
+        """Note uses of tokens: (token hash, Unix seconds, address). Does not count as a change."""
 
     async def reconcile(self, declared: People) -> None:
         """Make what is marked `declared` in the store equal to `declared`, in one transaction."""

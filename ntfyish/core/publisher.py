@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
 from ntfyish.core.ports import Bus, Clock, Count, MessageStore, Post
+from ntfyish.model.acl import Permission
 from ntfyish.model.line import encode
 from ntfyish.model.message import Draft, Event, Message, Published, new_id
-from ntfyish.model.people import Permission
 
 
 class Publisher:

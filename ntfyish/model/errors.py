@@ -36,6 +36,14 @@ class Reason(Enum):
     CALL_DISABLED = auto()
     TEMPLATES_DISABLED = auto()
     WEBSOCKET_EXPECTED = auto()
+    PERMISSION_INVALID = auto()
+    NAME_INVALID = auto()
+    PASSWORD_INVALID = auto()
+    PASSWORD_WRONG = auto()
+    TOKEN_MISSING = auto()
+    ACCOUNT_UNKNOWN = auto()
+    TIER_UNKNOWN = auto()
+    SIGNUP_DISABLED = auto()
     JSON_INVALID = auto()
     # Who asks
     UNAUTHENTICATED = auto()
@@ -43,6 +51,10 @@ class Reason(Enum):
     # What is asked for is not there, or clashes
     NOT_FOUND = auto()
     CONFLICT = auto()
+    ACCOUNT_EXISTS = auto()
+    ACCESS_EXISTS = auto()
+    SUBSCRIPTION_EXISTS = auto()
+    DECLARED = auto()
     # Too much
     JSON_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
@@ -50,6 +62,10 @@ class Reason(Enum):
     SUBSCRIPTION_LIMIT = auto()
     MESSAGE_QUOTA = auto()
     TOPIC_LIMIT = auto()
+    NEW_TOPIC_LIMIT = auto()
+    AUTH_FAILURE_LIMIT = auto()
+    SIGNUP_LIMIT = auto()
+    RESERVATION_LIMIT = auto()
     # The server's own trouble
     BODY_TIMEOUT = auto()
     INTERNAL = auto()

@@ -6,8 +6,10 @@ import re
 import secrets
 import string
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import NewType
+
+from ntfyish.model.acl import BOTH, Permission
 
 UserKey = NewType("UserKey", str)
 AppToken = NewType("AppToken", str)
@@ -34,13 +36,6 @@ class Flavour(StrEnum):
     NZBCLIENT = "nzbclient"
 
 
-class Permission(Enum):
-    """What a grant allows."""
-
-    READ = "read-only"
-    WRITE = "write-only"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """Somebody who can log in and be written to.
@@ -50,6 +45,11 @@ class Account:
         password_hash: bcrypt; "" means that nobody can log in with a password.
         devices: names of the Open Client devices, active.
         stream: whether the built-in device, the inbox topic itself, is active.
+        tier: code of its set of limits; "" for the server's own.
+        sync_topic: private topic on which the account's clients hear of changes (``st_...``).
+        preferences: what ntfy's clients keep at the server (language, notification, subscriptions), as a
+            JSON object; "" for none.
+        created_at: Unix seconds.
         declared: comes from the configuration, and is changed only there.
     """
 
@@ -60,6 +60,10 @@ class Account:
     email: str = ""
     devices: tuple[str, ...] = ()
     stream: bool = True
+    tier: str = ""
+    sync_topic: str = ""
+    preferences: str = ""
+    created_at: int = 0
     declared: bool = False
 
 
@@ -98,23 +102,76 @@ class AccessToken:
 
     Attributes:
         token_hash: SHA-256 of the token, in hex; the token itself is shown once and not kept.
-        hint: its last four characters, to tell it from others in a list.
-        expires_at: Unix seconds; 0 means never.
+        hint: its first eleven characters (``tk_`` and eight), which name it in lists and calls.
+        permissions: what it may be used for; both by default.
+        patterns: the topics (patterns) it may be used for; () for all. A token never allows more than its
+            account does, and one that is limited in either way cannot manage the account.
+        created_at, expires_at, last_access_at: Unix seconds; `expires_at` 0 means never.
+        last_origin: address of its last use.
     """
 
     token_hash: str = field(repr=False)
     account: str
     label: str = ""
     hint: str = ""
+    permissions: frozenset[Permission] = BOTH
+    patterns: tuple[str, ...] = ()
+    created_at: int = 0
     expires_at: int = 0
+    last_access_at: int = 0
+    last_origin: str = ""
+    declared: bool = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it allows less than its account does."""
+        return self.permissions != BOTH or bool(self.patterns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A named set of limits; 0 where a number is to be the server's own setting."""
+
+    code: str
+    name: str = ""
+    message_limit: int = 0
+    message_expiry_s: int = 0
+    email_limit: int = 0
+    call_limit: int = 0
+    reservation_limit: int = 0
+    attachment_file_size_bytes: int = 0
+    attachment_total_size_bytes: int = 0
+    attachment_expiry_s: int = 0
+    attachment_bandwidth_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An account in a group; `device` is "" for all of its devices."""
+
+    account: str
+    device: str = ""
+    memo: str = ""
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Several accounts with one key (30 letters and digits) and one owner."""
+
+    key: str
+    name: str
+    account: str
+    members: tuple[Member, ...] = ()
     declared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking: an account, or nobody in particular (`account` is None)."""
+    """Who is asking: an account, maybe by one of its tokens, or nobody in particular (`account` is None)."""
 
     account: Account | None = None
+    token: AccessToken | None = None
 
     @property
     def is_admin(self) -> bool:

@@ -14,9 +14,10 @@ from functools import partial
 from ntfyish.core.access import Access
 from ntfyish.core.ports import Clock
 from ntfyish.core.publisher import Publisher
+from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
 from ntfyish.model.message import Draft, Event
-from ntfyish.model.people import Permission, Principal
+from ntfyish.model.people import Principal
 from ntfyish.model.topic import TOPIC, is_topic, parse_topics
 from ntfyish.web.formats import Format, JsonFormat, RawFormat, SseFormat, WebSocketFormat
 from ntfyish.web.http import Handler, Request, Response

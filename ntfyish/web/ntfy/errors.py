@@ -76,9 +76,17 @@ WORDINGS: Mapping[Reason, Wording] = {
     ),
     Reason.ACTIONS_INVALID: Wording(40018, "invalid request: actions invalid", "publish/#action-buttons"),
     Reason.ICON_INVALID: Wording(40021, "invalid request: icon URL is invalid", "publish/#icons"),
+    Reason.SIGNUP_DISABLED: Wording(40022, "invalid request: signup not enabled", "config"),
+    Reason.TOKEN_MISSING: Wording(40023, "invalid request: no token provided"),
     Reason.JSON_INVALID: Wording(40024, "invalid request: request body must be valid JSON"),
+    Reason.PERMISSION_INVALID: Wording(40025, "invalid request: incorrect permission string"),
+    Reason.PASSWORD_WRONG: Wording(40026, "invalid request: password confirmation is not correct"),
+    Reason.TIER_UNKNOWN: Wording(40030, "invalid request: tier does not exist"),
+    Reason.ACCOUNT_UNKNOWN: Wording(40031, "invalid request: user does not exist"),
     Reason.CALL_DISABLED: Wording(40032, "invalid request: calling is disabled", "config/#phone-calls"),
     Reason.DELAY_WITH_CALL: Wording(40037, "invalid request: delayed call notifications are not supported"),
+    Reason.NAME_INVALID: Wording(40046, "invalid request: invalid username"),
+    Reason.PASSWORD_INVALID: Wording(40059, "invalid request: password cannot be used"),
     # ntfy always has templates, so it has no code for this; the nearest is the one that fits templates
     # given by name as well as those in the message.
     Reason.TEMPLATES_DISABLED: Wording(
@@ -94,6 +102,12 @@ WORDINGS: Mapping[Reason, Wording] = {
     Reason.NOT_FOUND: Wording(40401, "page not found"),
     Reason.BODY_TIMEOUT: Wording(40801, "the request body came too slowly", close=True),
     Reason.CONFLICT: Wording(40900, "conflict"),
+    Reason.ACCOUNT_EXISTS: Wording(40901, "conflict: user already exists"),
+    Reason.ACCESS_EXISTS: Wording(
+        40902, "conflict: access control entry for topic or topic pattern already exists"
+    ),
+    Reason.SUBSCRIPTION_EXISTS: Wording(40903, "conflict: topic subscription already exists"),
+    Reason.DECLARED: Wording(40905, "conflict: cannot change what is declared in the configuration"),
     Reason.BODY_TOO_LARGE: Wording(41301, "attachment too large, or bandwidth limit reached", _LIMITS),
     Reason.JSON_TOO_LARGE: Wording(41303, "JSON body too large"),
     Reason.REQUEST_LIMIT: Wording(42901, "limit reached: too many requests", _LIMITS),
@@ -104,6 +118,10 @@ WORDINGS: Mapping[Reason, Wording] = {
         _LIMITS,
     ),
     Reason.MESSAGE_QUOTA: Wording(42908, "limit reached: daily message quota reached", _LIMITS),
+    Reason.SIGNUP_LIMIT: Wording(42906, "limit reached: too many accounts created", _LIMITS),
+    Reason.RESERVATION_LIMIT: Wording(42907, "limit reached: too many topic reservations for this user"),
+    Reason.AUTH_FAILURE_LIMIT: Wording(42909, "limit reached: too many auth failures", _LIMITS),
+    Reason.NEW_TOPIC_LIMIT: Wording(42911, "limit reached: too many new topics", _LIMITS),
     Reason.INTERNAL: Wording(50001, "internal server error"),
     Reason.STORAGE_BUSY: Wording(50301, "unavailable: the message store is busy", retry_after_s=1),
     Reason.STORAGE_BROKEN: Wording(50302, "unavailable: the message store is broken", retry_after_s=30),
