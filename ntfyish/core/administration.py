@@ -1,4 +1,4 @@
-"""The one service through which people, tokens, access and tiers are changed: by the API and by the command line.
+"""The one service through which people, tokens, access and tiers are changed, by API and command line.
 
 It checks what a change may not break (names, what is declared, foreign reservations, limits) and leaves the
 rest to the store's constraints. It reads through the store, so it works with and without a running server;
@@ -50,8 +50,8 @@ _RESERVED_NAMES = frozenset({EVERYONE, "everyone", "*"})
 class Administration:
     """Changes to who is known and who may do what.
 
-    All methods are coroutines. Besides what they name they raise Conflict with DECLARED if the thing comes from
-    the configuration, NotFound with ACCOUNT_UNKNOWN if there is no such account, and Unavailable as
+    All methods are coroutines. Besides what they name they raise Conflict with DECLARED if the thing comes
+    from the configuration, NotFound with ACCOUNT_UNKNOWN if there is no such account, and Unavailable as
     `PeopleStore`. Changes made through one instance do not interleave.
 
     Args:
@@ -91,7 +91,7 @@ class Administration:
 
         Raises:
             Conflict: ACCOUNT_EXISTS, or the user key is taken.
-            Invalid: NAME_INVALID, PASSWORD_INVALID, TIER_UNKNOWN, or REQUEST_INVALID for the user key or a device.
+            Invalid: NAME_INVALID, PASSWORD_INVALID, TIER_UNKNOWN; REQUEST_INVALID for user key or devices.
         """
         check_account_name(name)
         if user_key and not KEY_PATTERN.fullmatch(user_key):
