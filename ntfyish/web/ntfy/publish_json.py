@@ -6,17 +6,16 @@ and so is what is not JSON; what follows the first value is ignored.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
 from ntfyish.model.errors import Invalid, Reason, TooLarge
 from ntfyish.model.topic import is_topic
 from ntfyish.web.ntfy.actions import fields_from_json
+from ntfyish.web.ntfy.json_body import parse_fields, refuse, typed
 
 # JSON keys that are parameters of the same meaning, all strings.
 _STRINGS = (
@@ -33,8 +32,6 @@ _STRINGS = (
     "firebase",
     "sequence_id",
 )
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
-_BLANKS = " \t\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,78 +60,28 @@ def parse_publish_json(data: bytes, more: bool = False) -> tuple[str, JsonFields
     """
     if more:
         raise TooLarge(Reason.JSON_TOO_LARGE)
-    fields = _fields(data)
-    message = _typed(fields, "message", str, "")
-    topic = _typed(fields, "topic", str, "")
+    fields = parse_fields(data)
+    message = typed(fields, "message", str, "")
+    topic = typed(fields, "topic", str, "")
     values = _values(fields)
     if not is_topic(topic):
         raise Invalid(Reason.TOPIC_INVALID)
     return topic, JsonFields(message=message, values=values)
 
 
-def _fields(data: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        value = _loads_leniently(data)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        _refuse()
-    return {name.lower(): item for name, item in value.items()}
-
-
 def _values(fields: dict[str, Any]) -> dict[str, str]:
-    values = {name: text for name in _STRINGS if (text := _typed(fields, name, str, ""))}
-    if tags := _typed(fields, "tags", list, []):
+    values = {name: text for name in _STRINGS if (text := typed(fields, name, str, ""))}
+    if tags := typed(fields, "tags", list, []):
         if not all(tag is None or isinstance(tag, str) for tag in tags):
-            _refuse()
+            refuse()
         values["tags"] = ",".join(tag or "" for tag in tags)
-    if priority := _typed(fields, "priority", int, 0):
+    if priority := typed(fields, "priority", int, 0):
         values["priority"] = str(priority)
-    if _typed(fields, "markdown", bool, False):
+    if typed(fields, "markdown", bool, False):
         values["markdown"] = "yes"
-    if actions := _typed(fields, "actions", list, []):
+    if actions := typed(fields, "actions", list, []):
         try:
             values["actions"] = orjson.dumps(fields_from_json(actions)).decode()
         except ValueError:
-            _refuse()
+            refuse()
     return values
-
-
-def _typed(fields: dict[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = fields.get(name)
-    if value is None:
-        return default
-    if type(value) is not kind:  # not isinstance: true is no priority
-        _refuse()
-    return value
-
-
-def _loads_leniently(data: bytes) -> Any:
-    """Read what orjson is too strict for and Go is not: something after the value, half a surrogate pair."""
-    try:
-        text = data.decode().lstrip(_BLANKS)
-        value, _ = json.JSONDecoder(parse_constant=_no_constant).raw_decode(text)
-        return _repaired(value)
-    except (ValueError, RecursionError):
-        _refuse()
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _repaired(value: Any) -> Any:
-    if isinstance(value, str):
-        return _LONE_SURROGATES.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_repaired(item) for item in value]
-    if isinstance(value, dict):
-        return {_repaired(name): _repaired(item) for name, item in value.items()}
-    return value
-
-
-def _refuse() -> NoReturn:
-    # Chained to nothing: the decoder's words would quote the body.
-    raise Invalid(Reason.JSON_INVALID) from None
