@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from ntfyish import __version__
 from ntfyish.bus.local import LocalBus
-from ntfyish.core.access import Access, DefaultAccess
+from ntfyish.core.access import NOTE_USES_S, Access
 from ntfyish.core.address_book import AddressBook
 from ntfyish.core.clock import SystemClock
 from ntfyish.core.declared import declared_people
@@ -28,12 +28,14 @@ from ntfyish.core.directory import REFRESH_S, Directory
 from ntfyish.core.feed import Feed
 from ntfyish.core.first_start import FirstStart, make_first
 from ntfyish.core.hub import Hub
-from ntfyish.core.ports import Clock, MessageStore
+from ntfyish.core.ports import Clock, MessageStore, PeopleStore
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
 from ntfyish.logs import logging_to
+from ntfyish.model.acl import TopicAccess
+from ntfyish.model.errors import Unavailable
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import Settings
 from ntfyish.store.sqlite.messages import MessageDatabase
@@ -47,7 +49,7 @@ from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.router import Router
 from ntfyish.web.server import AiohttpLane
-from ntfyish.web.streams import Streams
+from ntfyish.web.streams import EXPIRE_S, Streams
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +100,9 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         first = await make_first(people, monthly_limit=settings.pushover_monthly_limit)
         directory = Directory(people, clock)
         await directory.load()
-        access = Access(directory, clock, DefaultAccess(settings.auth_default_access))
+        access = Access(directory, clock, TopicAccess(settings.auth_default_access))
         stack.callback(access.close)
+        stack.push_async_callback(_note_last_uses, access, people)
         tasks = await stack.enter_async_context(Tasks())
         timetable = Timetable(clock, tasks)
         publisher = Publisher(
@@ -110,7 +113,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             due=lambda due_at: timetable.note("release", due_at),
         )
         feed = Feed(store, hub, clock)
-        streams = Streams(feed, tasks, settings.subscriber_backlog_size_bytes)
+        streams = Streams(feed, tasks, access, clock.now, settings.subscriber_backlog_size_bytes)
+        directory.on_change(streams.recheck)
         heads = HeadWriter(clock.now)
         disallowed = DISALLOWED | frozenset(settings.disallowed_topics)
         router: Router
@@ -158,6 +162,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             body_timeout_s=settings.body_timeout_s,
         )
         _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
+        timetable.every("expire", EXPIRE_S, streams.expire)
+        timetable.every("uses", NOTE_USES_S, lambda: access.note_uses(people))
         listeners, url = await _listen(settings, fronts)
         tasks.spawn(timetable.run(), "timetable")
         try:
@@ -174,6 +180,13 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             streams.abort_all()
             for front in list(fronts.open):
                 front.abort()
+
+
+async def _note_last_uses(access: Access, people: PeopleStore) -> None:
+    try:
+        await access.note_uses(people)
+    except Unavailable as error:
+        _log.warning("The last uses of tokens are not noted: %s", error.reason.name)
 
 
 def _set_timetable(

@@ -8,7 +8,7 @@ from typing import Literal
 from ntfyish.core.access import Access
 from ntfyish.core.directory import Directory
 from ntfyish.model.acl import Permission
-from ntfyish.model.people import ANONYMOUS, KEY_LENGTH, Account, App, TopicKey
+from ntfyish.model.people import ANONYMOUS, KEY_LENGTH, Account, App, Group, TopicKey
 from ntfyish.model.topic import DISALLOWED, is_topic
 
 
@@ -20,10 +20,10 @@ class Recipient:
         topics: where the message goes.
         devices: names of the devices that can be addressed.
         active: whether anything would receive it.
-        user_count: how many users that is, for the quota.
+        user_count: how many users that is, for the quota; each member of a group counts.
     """
 
-    kind: Literal["account", "topic"]
+    kind: Literal["account", "group", "topic"]
     topics: tuple[str, ...]
     devices: tuple[str, ...] = ()
     active: bool = True
@@ -45,7 +45,7 @@ class AddressBook:
         return await self._directory.find_app(token)
 
     async def find_recipient(self, user: str, *, app: App) -> Recipient | None:
-        """Return who is meant: a user key, a topic key, or, where everybody may write to it, a topic.
+        """Return who is meant: a user, group or topic key, or, where everybody may write to it, a topic.
 
         A key of 30 letters and digits that nobody owns is None, not a topic of that name: it is far more
         often a mistyped key.
@@ -57,8 +57,10 @@ class AddressBook:
                         kind="account",
                         topics=(account.user_key,),
                         devices=account.devices,
-                        active=account.stream or bool(account.devices),
+                        active=_is_active(account),
                     )
+                case Group() as group:
+                    return self._find_members(group)
                 case TopicKey() as key:
                     return Recipient(kind="topic", topics=(key.topic,))
             return None
@@ -67,3 +69,16 @@ class AddressBook:
         if not self._access.allows(ANONYMOUS, Permission.WRITE, user):
             return None
         return Recipient(kind="topic", topics=(user,))
+
+    def _find_members(self, group: Group) -> Recipient:
+        """Return the inboxes of a group's enabled members, each once, of those that receive anything.
+
+        As with Pushover, a group shows no devices of its members.
+        """
+        enabled = (self._directory.find_account(member.account) for member in group.members if member.enabled)
+        inboxes = {member.user_key: None for member in enabled if member is not None and _is_active(member)}
+        return Recipient(kind="group", topics=tuple(inboxes), active=bool(inboxes), user_count=len(inboxes))
+
+
+def _is_active(account: Account) -> bool:
+    return account.stream or bool(account.devices)

@@ -1,63 +1,121 @@
 """Everybody the server knows, in memory, and kept equal to the store.
 
 The command line changes the store while the server runs: `refresh` is called twice a second, and at once
-when something is asked for that is not known, so that a new app works from its first message on.
+when something is asked for that is not known, so that a new app works from its first message on. Whoever
+must know of changes (`Access`, live streams) leaves a callback.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from ntfyish.core.access_list import AccessList
+from ntfyish.core.passwords import COST
 from ntfyish.core.ports import Clock, People, PeopleStore
-from ntfyish.model.people import AccessToken, Account, App, TopicKey
+from ntfyish.model.acl import AclEntry, TopicAccess
+from ntfyish.model.people import AccessToken, Account, App, Group, Tier, TopicKey
 
 REFRESH_S = 0.5
 _MISS_PAUSE_S = 0.05  # unknown names from outside must not make the store busy
 
 
 class Directory:
-    """Look-up by name, key and token."""
+    """Look-up by name, key and token.
+
+    Attributes:
+        revision: grows with every reload.
+    """
 
     def __init__(self, store: PeopleStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._missed_at = float("-inf")
-        self._index(People())
+        self._loading = asyncio.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self._index = _Index(People())
+        self.revision = 0
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called on the event loop after every reload, in the order of these calls."""
+        self._callbacks.append(callback)
 
     async def load(self) -> None:
-        """Read everything."""
-        self._index(await self._store.load())
+        """Read everything.
+
+        The indexes are made in a thread: ten thousand accounts take longer than anybody should wait.
+        """
+        people = await self._store.load()
+        self._index = await asyncio.to_thread(_Index, people)
+        self.revision += 1
+        for callback in self._callbacks:
+            callback()
 
     async def refresh(self) -> None:
-        """Read everything if anything has changed."""
-        if await self._store.changed():
-            await self.load()
+        """Read everything if anything has changed; what was written before this call is known after it."""
+        async with self._loading:
+            if await self._store.changed():
+                await self.load()
+
+    @property
+    def people(self) -> People:
+        """Everybody, as read last."""
+        return self._index.people
+
+    @property
+    def entries(self) -> Sequence[AclEntry]:
+        """The access control list."""
+        return self._index.people.access
+
+    @property
+    def password_cost(self) -> int:
+        """The bcrypt cost of most passwords: what it takes to refuse somebody unknown as slowly."""
+        return self._index.password_cost
 
     def find_account(self, name: str) -> Account | None:
         """Return the account of that name."""
-        return self._accounts.get(name)
+        return self._index.accounts.get(name)
 
     async def fetch_account(self, name: str) -> Account | None:
         """Return the account of that name, also one made just now."""
-        if name not in self._accounts:
+        if name not in self._index.accounts:
             await self._missed()
-        return self._accounts.get(name)
+        return self._index.accounts.get(name)
 
     async def find_app(self, token: str) -> App | None:
         """Return the app with that token."""
-        if token not in self._apps:
+        if token not in self._index.apps:
             await self._missed()
-        return self._apps.get(token)
+        return self._index.apps.get(token)
 
-    async def find_by_key(self, key: str) -> Account | TopicKey | None:
+    async def find_by_key(self, key: str) -> Account | TopicKey | Group | None:
         """Return what a key of 30 characters addresses."""
-        if key not in self._keys:
+        if key not in self._index.keys:
             await self._missed()
-        return self._keys.get(key)
+        return self._index.keys.get(key)
 
     async def find_token(self, token_hash: str) -> AccessToken | None:
-        """Return the access token with that SHA-256."""
-        if token_hash not in self._tokens:
+        """Return the access token with that SHA-256, also one made just now."""
+        if token_hash not in self._index.tokens:
             await self._missed()
-        return self._tokens.get(token_hash)
+        return self._index.tokens.get(token_hash)
+
+    def find_known_token(self, token_hash: str) -> AccessToken | None:
+        """Return the access token with that SHA-256."""
+        return self._index.tokens.get(token_hash)
+
+    def find_tier(self, code: str) -> Tier | None:
+        """Return the tier with that code."""
+        return self._index.tiers.get(code)
+
+    def find_sync_owner(self, topic: str) -> str:
+        """Return the name of the account whose sync topic that is, or ""."""
+        return self._index.sync_owners.get(topic, "")
+
+    def decide(self, account: str, topic: str) -> TopicAccess | None:
+        """Return what the access control list says about `account` ("" for nobody) and `topic`."""
+        return self._index.access_list.decide(account, topic)
 
     async def _missed(self) -> None:
         now = self._clock.monotonic()
@@ -65,9 +123,28 @@ class Directory:
             self._missed_at = now
             await self.refresh()
 
-    def _index(self, people: People) -> None:
-        self._accounts = {account.name: account for account in people.accounts}
-        self._apps: dict[str, App] = {app.token: app for app in people.apps}
-        self._keys: dict[str, Account | TopicKey] = {key.key: key for key in people.keys}
-        self._keys.update({account.user_key: account for account in people.accounts})
-        self._tokens = {token.token_hash: token for token in people.tokens}
+
+class _Index:
+    """One snapshot, by whatever is looked up. Made in a thread, never changed."""
+
+    def __init__(self, people: People) -> None:
+        self.people = people
+        self.accounts = {account.name: account for account in people.accounts}
+        self.apps: dict[str, App] = {app.token: app for app in people.apps}
+        self.keys: dict[str, Account | TopicKey | Group] = {
+            **{key.key: key for key in people.keys},
+            **{group.key: group for group in people.groups},
+            **{account.user_key: account for account in people.accounts},
+        }
+        self.tokens = {token.token_hash: token for token in people.tokens}
+        self.tiers = {tier.code: tier for tier in people.tiers}
+        self.sync_owners = {
+            account.sync_topic: account.name for account in people.accounts if account.sync_topic
+        }
+        self.access_list = AccessList(people.access)
+        self.password_cost = _usual_cost(people.accounts)
+
+
+def _usual_cost(accounts: Sequence[Account]) -> int:
+    costs = Counter(cost for account in accounts if (cost := account.password_hash[4:6]).isdecimal())
+    return int(costs.most_common(1)[0][0]) if costs else COST

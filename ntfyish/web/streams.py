@@ -5,6 +5,9 @@ reader keeps up, its `write` goes straight to the socket, past the transport; wh
 goes to the transport, and so does everything after it until that is empty again. A reader that owes more
 than the cap is cut by aborting the connection: nobody else waits, and it resumes with `since=`.
 
+A stream keeps the grant it was opened by. When people change, all streams are looked at again, in slices,
+and those whose grant does not hold any more are aborted; so are those whose token expires.
+
 Streams end by aborting. A WebSocket Close frame from the server would make ntfy's apps stay away; only a
 client that breaks the protocol or says goodbye itself gets one.
 """
@@ -18,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ntfyish.core.access import Access, Grant
 from ntfyish.core.feed import Feed
 from ntfyish.core.hub import Subscription
 from ntfyish.core.tasks import Tasks
@@ -28,22 +32,72 @@ from ntfyish.web.websocket import ClientFrames, Goodbye
 
 _log = logging.getLogger(__name__)
 
+EXPIRE_S = 1.0
+
 _REPLAY_HIGH_WATER = 512 * 1024
+_SLICE = 200
 
 
 class Streams:
     """What all stream connections of a server share.
 
     Args:
+        now: Unix seconds.
         backlog_bytes: what a reader may owe before it is cut.
     """
 
-    def __init__(self, feed: Feed, tasks: Tasks, backlog_bytes: int) -> None:
+    def __init__(
+        self, feed: Feed, tasks: Tasks, access: Access, now: Callable[[], float], backlog_bytes: int
+    ) -> None:
         self.feed = feed
         self.tasks = tasks
+        self.access = access
         self.backlog_bytes = backlog_bytes
         self.open: set[StreamConnection] = set()
         self.cut = 0
+        self._now = now
+        self._expires_at = float("inf")
+        self._stale = False
+        self._checking = False
+
+    def enter(self, connection: StreamConnection) -> None:
+        """Take in a stream that begins."""
+        self.open.add(connection)
+        self._expires_at = min(self._expires_at, connection.grant.expires_at)
+
+    def recheck(self) -> None:
+        """Look at the grants of all streams again, soon; for when people have changed."""
+        self._stale = True
+        if not self._checking:
+            self._checking = True
+            self.tasks.spawn(self._recheck(), "recheck")
+
+    async def expire(self) -> None:
+        """End the streams whose token has expired. Costs nothing while there are none."""
+        if self._expires_at <= self._now():
+            self.recheck()
+
+    async def _recheck(self) -> None:
+        try:
+            while self._stale:
+                self._stale = False
+                # Those that come meanwhile say themselves when they expire, and have the newest grants.
+                self._expires_at = float("inf")
+                connections = list(self.open)
+                for start in range(0, len(connections), _SLICE):
+                    for connection in connections[start : start + _SLICE]:
+                        self._check(connection)
+                    await asyncio.sleep(0)
+        finally:
+            self._checking = False
+
+    def _check(self, connection: StreamConnection) -> None:
+        grant = self.access.renew(connection.grant)
+        if grant is None:
+            connection.abort()
+        elif connection in self.open:
+            connection.grant = grant
+            self._expires_at = min(self._expires_at, grant.expires_at)
 
     def abort_all(self) -> None:
         """End every stream, for the server's end."""
@@ -56,6 +110,7 @@ class Stream:
     """A handler's answer to a subscribe request: what to send, and how.
 
     Attributes:
+        grant: leave to read the query's topics.
         head: the response header (status line to blank line).
         websocket: whether the client sends WebSocket frames.
         keeps_alive: whether the connection can take another request after a poll.
@@ -63,6 +118,7 @@ class Stream:
     """
 
     streams: Streams
+    grant: Grant
     query: Query
     format: Format
     head: bytes
@@ -75,27 +131,44 @@ class Stream:
 
         `then` is called after a poll that leaves the connection usable; without it the connection ends.
         """
+        # People may have changed since the handler asked.
+        grant = self.streams.access.renew(self.grant)
+        if grant is None:
+            transport.abort()
+            if self.released is not None:
+                self.released()
+            return
         kind = WebSocketConnection if self.websocket else StreamConnection
-        kind(self, transport, then if self.keeps_alive else None)
+        kind(self, grant, transport, then if self.keeps_alive else None)
 
 
 class StreamConnection(asyncio.Protocol, Subscription):
     """One subscriber's connection: live, or still reading its history.
 
     While the history is being written, what is announced is held back and follows it.
+
+    Attributes:
+        grant: leave to read.
     """
 
-    __slots__ = ("_drained", "_held", "_held_bytes", "_released", "_streams", "_transport")
+    __slots__ = ("_drained", "_held", "_held_bytes", "_released", "_streams", "_transport", "grant")
 
-    def __init__(self, stream: Stream, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        grant: Grant,
+        transport: asyncio.Transport,
+        then: Callable[[], None] | None,
+    ) -> None:
         Subscription.__init__(self)
+        self.grant = grant
         self._transport = transport
         self._streams = stream.streams
         self._released = stream.released
         self._drained: asyncio.Future[None] | None = None
         self._held: list[bytes] | None = None
         self._held_bytes = 0
-        self._streams.open.add(self)
+        self._streams.enter(self)
         transport.set_protocol(self)
         query = stream.query
         if query.poll:
@@ -231,9 +304,15 @@ class WebSocketConnection(StreamConnection):
 
     __slots__ = ("_frames",)
 
-    def __init__(self, stream: Stream, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        grant: Grant,
+        transport: asyncio.Transport,
+        then: Callable[[], None] | None,
+    ) -> None:
         self._frames = ClientFrames()
-        super().__init__(stream, transport, then)
+        super().__init__(stream, grant, transport, then)
 
     def data_received(self, data: bytes) -> None:
         """Take frames from the client."""

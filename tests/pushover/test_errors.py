@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ntfyish.core.access import DefaultAccess
+from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import LimitReached, NtfyishError, Reason
 from ntfyish.web.http import BufferedBody, Request
 from ntfyish.web.pushover.drafts import split_list
@@ -214,7 +214,7 @@ async def test_a_body_over_the_limit_ends_the_connection(world: World) -> None:
 
 
 async def test_topics_are_users_only_where_everybody_may_write() -> None:
-    world = World(default=DefaultAccess.READ_ONLY)
+    world = World(default=TopicAccess.READ_ONLY)
     await world.directory.load()
     assert body_of(await world.send(user="alerts")) == E2
     assert (await world.send(user=VERA)).status == 200

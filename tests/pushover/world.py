@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from ntfyish.core.access import Access, DefaultAccess
+from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import Count, People, Post
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
+from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import NtfyishError
 from ntfyish.model.message import Message
 from ntfyish.model.people import Account, App, AppToken, Flavour, TopicKey, UserKey
@@ -101,7 +102,7 @@ class World:
     """A dialect to ask, and what it made of it."""
 
     def __init__(
-        self, limits: PushoverLimits = CURRENT, default: DefaultAccess = DefaultAccess.READ_WRITE
+        self, limits: PushoverLimits = CURRENT, default: TopicAccess = TopicAccess.READ_WRITE
     ) -> None:
         self.clock = FakeClock(1_393_000_000.0)
         self.store = MemoryMessages()

@@ -93,22 +93,25 @@ class NtfyDialect:
         if method == "OPTIONS":
             return self._preflight
         if path == "/":
-            return self._publish_json if method in ("PUT", "POST") else None
+            return self._publish_json if method in ("PUT", "POST") else self._decline
         if path == "/v1/health":
-            return self._health if method == "GET" else None
+            return self._health if method == "GET" else self._decline
         found = _PATH.fullmatch(path)
         if found is None:
-            return None
+            return self._decline
         topics, second, third = found.groups()
+        handler: Handler | None = None
         if second is None:
-            return self._match_one(method, topics) if is_topic(topics) else None
-        if third is None:
-            return self._match_two(method, topics, second)
-        if not is_topic(topics) or third not in _EVENTS:
-            return None
-        if method == "GET" or (method == "PUT" and third != "delete"):
-            return partial(self._publish_event, topics, second, _EVENTS[third])
-        return None
+            handler = self._match_one(method, topics) if is_topic(topics) else None
+        elif third is None:
+            handler = self._match_two(method, topics, second)
+        elif (
+            is_topic(topics)
+            and third in _EVENTS
+            and (method == "GET" or (method == "PUT" and third != "delete"))
+        ):
+            handler = partial(self._publish_event, topics, second, _EVENTS[third])
+        return handler or self._decline
 
     def refuse(self, request: Request, error: NtfyishError) -> Response:
         """Return the error as JSON; to a WebSocket client as a bare status, which is all it can see."""
@@ -140,16 +143,23 @@ class NtfyDialect:
 
     # Handlers
 
+    async def _decline(self, request: Request) -> None:
+        """Leave what is not ours to the others; as with ntfy, wrong credentials are wrong there, too."""
+        await self._principal(request)
+
     async def _preflight(self, request: Request) -> Response:
+        await self._principal(request)
         return Response(content_type="", headers=_PREFLIGHT)
 
     async def _health(self, request: Request) -> Response:
+        await self._principal(request)
         if self._healthy():
             return Response(body=b'{"healthy":true}\n', headers=_CORS)
         return Response(status=503, body=b'{"healthy":false}\n', headers=_CORS, close=True)
 
     async def _discover(self, request: Request) -> Response | None:
         """Tell an app that this is a place for UnifiedPush; a topic has no page here otherwise."""
+        await self._principal(request)
         return _UNIFIEDPUSH if Params(request).flag("unifiedpush") else None
 
     async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
@@ -190,7 +200,7 @@ class NtfyDialect:
         principal = await self._principal(request)
         topics = parse_topics(topic_text)
         self._check_allowed(topics)
-        self._access.grant(principal, Permission.READ, topics)
+        grant = self._access.grant(principal, Permission.READ, topics)
         query = query_from_request(request, topics, topic_text, now=self._clock.now())
         if transport == "ws":
             try:
@@ -202,13 +212,20 @@ class NtfyDialect:
                 (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)),
             )
             return Stream(
-                streams=self._streams, query=query, format=self._websocket_format, head=head, websocket=True
+                streams=self._streams,
+                grant=grant,
+                query=query,
+                format=self._websocket_format,
+                head=head,
+                websocket=True,
             )
         framed = request.version >= (1, 1)
         format = self._formats[transport, framed]
         framing = ("Transfer-Encoding", "chunked") if framed else ("Connection", "close")
         head = self._heads.stream(200, (("Content-Type", format.content_type), framing, *_STREAM_HEADERS))
-        return Stream(streams=self._streams, query=query, format=format, head=head, keeps_alive=framed)
+        return Stream(
+            streams=self._streams, grant=grant, query=query, format=format, head=head, keeps_alive=framed
+        )
 
     async def _principal(self, request: Request) -> Principal:
         """Return who is asking: `?auth=` (base64url of a header value) counts before the header."""
@@ -217,7 +234,7 @@ class NtfyDialect:
             hidden = request.query.get("auth") or request.query.get("authorization")
             if hidden:
                 authorization = _reveal(hidden)
-        return await self._access.authenticate(authorization)
+        return await self._access.authenticate(authorization, request.peer)
 
     def _check_allowed(self, topics: tuple[str, ...]) -> None:
         if not self._disallowed_topics.isdisjoint(topics):

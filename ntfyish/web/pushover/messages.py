@@ -137,10 +137,8 @@ def _reach(recipients: Sequence[Recipient]) -> tuple[tuple[str, ...], int]:
     if len(recipients) == 1:
         only = recipients[0]
         return (only.topics, only.user_count) if only.active else ((), 0)
-    topics: dict[str, None] = {}
-    user_count = 0
-    for recipient in recipients:
-        if recipient.active and not topics.keys() >= set(recipient.topics):
-            topics.update(dict.fromkeys(recipient.topics))
-            user_count += recipient.user_count
-    return tuple(topics), user_count
+    # Whoever is named twice, or is in two groups, is reached and counted once.
+    topics = dict.fromkeys(
+        topic for recipient in recipients if recipient.active for topic in recipient.topics
+    )
+    return tuple(topics), len(topics)

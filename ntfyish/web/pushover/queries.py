@@ -59,7 +59,13 @@ class Queries:
             return answer.refusal([faults.DEVICE_UNKNOWN])
         if not recipient.active:
             return answer.refusal([faults.USER_WITHOUT_DEVICES])
-        return answer.success({"group": 0, "devices": list(recipient.devices), "licenses": _LICENSES})
+        return answer.success(
+            {
+                "group": int(recipient.kind == "group"),
+                "devices": list(recipient.devices),
+                "licenses": _LICENSES,
+            }
+        )
 
     async def _find_app(self, parameters: Parameters) -> App | None:
         app = await self._directory.find_app(parameters.text("token").strip())
