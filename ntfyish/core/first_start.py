@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from ntfyish.core.passwords import hash_password
-from ntfyish.core.ports import PeopleStore
+from ntfyish.core.ports import Add, PeopleStore
 from ntfyish.model.people import ACCOUNT_NAME_PATTERN, Account, App, AppToken, Role, UserKey, new_key
 
 FALLBACK_NAME = "me"
@@ -25,11 +25,14 @@ class FirstStart:
     password: str = field(repr=False)
 
 
-async def make_first(people: PeopleStore, *, monthly_limit: int = 10_000) -> FirstStart | None:
+async def make_first(
+    people: PeopleStore, *, monthly_limit: int = 10_000, created_at: int = 0
+) -> FirstStart | None:
     """Make an administrator, named after whoever runs the server, and an app of theirs.
 
     Args:
         monthly_limit: of the app, in messages; 0 for none.
+        created_at: of the account, in Unix seconds.
 
     Returns None, and changes nothing, if there is any account or app already.
 
@@ -46,10 +49,10 @@ async def make_first(people: PeopleStore, *, monthly_limit: int = 10_000) -> Fir
         user_key=UserKey(new_key("u")),
         password_hash=await asyncio.to_thread(hash_password, password),
         role=Role.ADMIN,
+        created_at=created_at,
     )
     app = App(token=AppToken(new_key("a")), name="ntfyish", account=account.name, monthly_limit=monthly_limit)
-    await people.add_account(account)
-    await people.add_app(app)
+    await people.apply(Add(account), Add(app))
     return FirstStart(account=account, app=app, password=password)
 
 

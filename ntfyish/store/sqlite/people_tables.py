@@ -1,193 +1,196 @@
-"""The tables of the people database: how a value becomes a row, and a row a value again.
+"""The tables of the people database, one for each kind of record.
 
-`people` decides what is written when, within which transaction.
+What their rows refer to, and what goes along when a row goes, is in the schema.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
-from ntfyish.model.errors import NotFound, Reason, Unavailable
-from ntfyish.model.people import AccessToken, Account, App, AppToken, Flavour, Role, TopicKey, UserKey
+from ntfyish.core.ports import Record
+from ntfyish.model.acl import AclEntry, Permission, TopicAccess
+from ntfyish.model.people import AccessToken, Account, App, Flavour, Group, Member, Role, Tier, TopicKey
+from ntfyish.store.sqlite.people_table import Column, Table
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table(Generic[T]):
-    """One kind of value and its table.
-
-    Attributes:
-        columns: all of them; the first is the primary key. There is one more, `declared`.
-        to_row: returns the columns of a value, in that order, and then `declared`.
-        from_row: the reverse, from as many arguments.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    to_row: Callable[[T], tuple[object, ...]]
-    from_row: Callable[..., T]
-
-    def load(self, connection: sqlite3.Connection) -> tuple[T, ...]:
-        """Return all rows in the order of their key.
-
-        Raises:
-            Unavailable: STORAGE_BROKEN if a value is one that this version does not know.
-        """
-        columns = ", ".join(self.columns)
-        rows = connection.execute(f"SELECT {columns}, declared FROM {self.name} ORDER BY 1").fetchall()
-        try:
-            return tuple(self.from_row(*row) for row in rows)
-        except (TypeError, ValueError) as error:
-            raise Unavailable(Reason.STORAGE_BROKEN, f"unknown value in the table {self.name}") from error
-
-    def insert(self, connection: sqlite3.Connection, value: T) -> None:
-        """Add a row."""
-        self._write(connection, value, "")
-
-    def put(self, connection: sqlite3.Connection, value: T) -> None:
-        """Add a row, or make the one with the same key equal to it."""
-        updates = ", ".join(f"{name} = excluded.{name}" for name in (*self.columns[1:], "declared"))
-        self._write(connection, value, f"ON CONFLICT ({self.columns[0]}) DO UPDATE SET {updates}")
-
-    def delete(self, connection: sqlite3.Connection, key: str) -> None:
-        """Delete a row, and what refers to it.
-
-        Raises:
-            NotFound: there is none.
-        """
-        statement = f"DELETE FROM {self.name} WHERE {self.columns[0]} = ?"
-        if connection.execute(statement, (key,)).rowcount == 0:
-            raise NotFound
-
-    def forget_declared(self, connection: sqlite3.Connection, kept: Sequence[T]) -> None:
-        """Delete the declared rows whose key is not among `kept`."""
-        keys = orjson.dumps([self.key_of(value) for value in kept]).decode()
-        connection.execute(
-            f"DELETE FROM {self.name} "
-            f"WHERE declared AND {self.columns[0]} NOT IN (SELECT value FROM json_each(?))",
-            (keys,),
-        )
-
-    def key_of(self, value: T) -> object:
-        """Return the primary key of a value."""
-        return self.to_row(value)[0]
-
-    def _write(self, connection: sqlite3.Connection, value: T, on_conflict: str) -> None:
-        columns, marks = ", ".join(self.columns), ", ".join("?" * len(self.columns))
-        connection.execute(
-            f"INSERT INTO {self.name} ({columns}, declared) VALUES ({marks}, ?) {on_conflict}",
-            self.to_row(value),
-        )
+_ACCESS_BY_WORD = {access.value: access for access in TopicAccess}
+_PERMISSIONS_BY_WORD = {
+    word: frozenset(one for one in Permission if access.allows(one))
+    for word, access in _ACCESS_BY_WORD.items()
+}
+_WORD_BY_PERMISSIONS = {permissions: word for word, permissions in _PERMISSIONS_BY_WORD.items()}
 
 
-def _account_to_row(account: Account) -> tuple[object, ...]:
-    return (
-        account.name,
-        account.user_key,
-        account.password_hash,
-        account.role.value,
-        account.email,
-        orjson.dumps(account.devices).decode(),
-        account.stream,
-        account.declared,
+def note_use(connection: sqlite3.Connection, token_hash: str, used_at: int, origin: str) -> None:
+    """Note a use of a token, unless there is no such token or it was used later, too."""
+    connection.execute(
+        "INSERT INTO token_uses SELECT token_hash, ?, ? FROM access_tokens WHERE token_hash = ?"
+        " ON CONFLICT (token_hash) DO UPDATE SET used_at = excluded.used_at, origin = excluded.origin"
+        " WHERE excluded.used_at >= used_at",
+        (used_at, origin, token_hash),
     )
 
 
-def _account_from_row(
-    name: str,
-    user_key: str,
-    password_hash: str,
-    role: str,
-    email: str,
-    devices: str,
-    stream: int,
-    declared: int,
-) -> Account:
-    return Account(
-        name=name,
-        user_key=UserKey(user_key),
-        password_hash=password_hash,
-        role=Role(role),
-        email=email,
-        devices=tuple(orjson.loads(devices)),
-        stream=bool(stream),
-        declared=bool(declared),
+def _value_of(member: Any) -> object:
+    return member.value
+
+
+def _list_text(texts: tuple[str, ...]) -> str:
+    return orjson.dumps(texts).decode()
+
+
+def _list_of(text: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(text))
+
+
+def _null_if_blank(text: str) -> str | None:
+    return text or None
+
+
+def _blank_if_null(text: str | None) -> str:
+    return text or ""
+
+
+def _members_of(text: str) -> tuple[Member, ...]:
+    return tuple(
+        Member(account=account, device=device, memo=memo, enabled=bool(enabled))
+        for account, device, memo, enabled in orjson.loads(text)
     )
 
 
-def _app_to_row(app: App) -> tuple[object, ...]:
-    return (
-        app.token,
-        app.name,
-        app.account,
-        app.flavour.value,
-        app.monthly_limit,
-        app.enabled,
-        app.declared,
+def _write_use(connection: sqlite3.Connection, token: AccessToken) -> None:
+    if token.last_access_at:
+        note_use(connection, token.token_hash, token.last_access_at, token.last_origin)
+
+
+def _write_members(connection: sqlite3.Connection, group: Group) -> None:
+    connection.execute("DELETE FROM group_members WHERE group_key = ?", (group.key,))
+    connection.executemany(
+        "INSERT INTO group_members (group_key, account, device, memo, enabled) VALUES (?, ?, ?, ?, ?)",
+        ((group.key, one.account, one.device, one.memo, one.enabled) for one in group.members),
     )
 
 
-def _app_from_row(
-    token: str, name: str, account: str, flavour: str, monthly_limit: int, enabled: int, declared: int
-) -> App:
-    return App(
-        token=AppToken(token),
-        name=name,
-        account=account,
-        flavour=Flavour(flavour),
-        monthly_limit=monthly_limit,
-        enabled=bool(enabled),
-        declared=bool(declared),
-    )
+_DECLARED = Column(name="declared", read=bool)
 
-
-def _key_to_row(key: TopicKey) -> tuple[object, ...]:
-    return (key.key, key.topic, key.declared)
-
-
-def _key_from_row(key: str, topic: str, declared: int) -> TopicKey:
-    return TopicKey(key=key, topic=topic, declared=bool(declared))
-
-
-def _token_to_row(token: AccessToken) -> tuple[object, ...]:
-    return (token.token_hash, token.account, token.label, token.hint, token.expires_at, token.declared)
-
-
-def _token_from_row(
-    token_hash: str, account: str, label: str, hint: str, expires_at: int, declared: int
-) -> AccessToken:
-    return AccessToken(
-        token_hash=token_hash,
-        account=account,
-        label=label,
-        hint=hint,
-        expires_at=expires_at,
-        declared=bool(declared),
-    )
-
-
+TIERS = Table(
+    name="tiers",
+    make=Tier,
+    columns=(
+        Column(name="code"),
+        Column(name="name"),
+        Column(name="message_limit"),
+        Column(name="message_expiry_s"),
+        Column(name="email_limit"),
+        Column(name="call_limit"),
+        Column(name="reservation_limit"),
+        Column(name="attachment_file_size_bytes"),
+        Column(name="attachment_total_size_bytes"),
+        Column(name="attachment_expiry_s"),
+        Column(name="attachment_bandwidth_bytes"),
+    ),
+)
 ACCOUNTS = Table(
     name="accounts",
-    columns=("name", "user_key", "password_hash", "role", "email", "devices", "stream"),
-    to_row=_account_to_row,
-    from_row=_account_from_row,
+    make=Account,
+    columns=(
+        Column(name="name"),
+        Column(name="user_key"),
+        Column(name="password_hash"),
+        Column(name="role", write=_value_of, read={role.value: role for role in Role}.__getitem__),
+        Column(name="email"),
+        Column(name="devices", write=_list_text, read=_list_of),
+        Column(name="stream", read=bool),
+        Column(name="tier", write=_null_if_blank, read=_blank_if_null),
+        Column(name="sync_topic"),
+        Column(name="preferences"),
+        Column(name="created_at"),
+        _DECLARED,
+    ),
 )
 APPS = Table(
     name="apps",
-    columns=("token", "name", "account", "flavour", "monthly_limit", "enabled"),
-    to_row=_app_to_row,
-    from_row=_app_from_row,
+    make=App,
+    columns=(
+        Column(name="token"),
+        Column(name="name"),
+        Column(name="account"),
+        Column(name="flavour", write=_value_of, read=Flavour),
+        Column(name="monthly_limit"),
+        Column(name="enabled", read=bool),
+        _DECLARED,
+    ),
 )
-KEYS = Table(name="topic_keys", columns=("key", "topic"), to_row=_key_to_row, from_row=_key_from_row)
+KEYS = Table(name="topic_keys", make=TopicKey, columns=(Column(name="key"), Column(name="topic"), _DECLARED))
 TOKENS = Table(
     name="access_tokens",
-    columns=("token_hash", "account", "label", "hint", "expires_at"),
-    to_row=_token_to_row,
-    from_row=_token_from_row,
+    make=AccessToken,
+    columns=(
+        Column(name="token_hash"),
+        Column(name="account"),
+        Column(name="label"),
+        Column(name="hint"),
+        Column(
+            name="permissions",
+            write=_WORD_BY_PERMISSIONS.__getitem__,
+            read=_PERMISSIONS_BY_WORD.__getitem__,
+        ),
+        Column(name="patterns", write=_list_text, read=_list_of),
+        Column(name="created_at"),
+        Column(name="expires_at"),
+        Column(
+            name="last_access_at",
+            source="ifnull((SELECT used_at FROM token_uses AS u"
+            " WHERE u.token_hash = access_tokens.token_hash), 0)",
+        ),
+        Column(
+            name="last_origin",
+            source="ifnull((SELECT origin FROM token_uses AS u"
+            " WHERE u.token_hash = access_tokens.token_hash), '')",
+        ),
+        _DECLARED,
+    ),
+    write_rest=_write_use,
 )
+ENTRIES = Table(
+    name="access_entries",
+    make=AclEntry,
+    columns=(
+        Column(name="account"),
+        Column(name="pattern"),
+        Column(name="access", write=_value_of, read=_ACCESS_BY_WORD.__getitem__),
+        Column(name="owner", write=_null_if_blank, read=_blank_if_null),
+        _DECLARED,
+    ),
+    identity=2,
+)
+GROUPS = Table(
+    name="delivery_groups",
+    make=Group,
+    columns=(
+        Column(name="key"),
+        Column(name="name"),
+        Column(name="account"),
+        Column(
+            name="members",
+            read=_members_of,
+            source="(SELECT json_group_array(json_array(account, device, memo, enabled)) FROM"
+            " (SELECT * FROM group_members WHERE group_key = delivery_groups.key ORDER BY place))",
+        ),
+        _DECLARED,
+    ),
+    write_rest=_write_members,
+)
+
+TABLES: Mapping[type[Record], Table[Any]] = {
+    Account: ACCOUNTS,
+    App: APPS,
+    TopicKey: KEYS,
+    AccessToken: TOKENS,
+    AclEntry: ENTRIES,
+    Tier: TIERS,
+    Group: GROUPS,
+}

@@ -71,6 +71,8 @@ MESSAGES = Schema(
 # another user, whose log files the server could not open afterwards; and SQLite before 3.51.3 can damage a
 # database whose log two processes write and check-point at once. It is small and seldom written.
 # `recipients` is the one name space of what messages can be addressed to.
+# `holder` is the account of an access entry that is not about everybody, so that it can be a foreign key.
+# `revision` grows with every change of anything but `token_uses`, which are written all the time.
 PEOPLE = Schema(
     name="people database",
     application_id=0x6E746670,  # "ntfp"
@@ -109,6 +111,66 @@ PEOPLE = Schema(
             "CREATE INDEX access_tokens_by_account ON access_tokens (account)",
             """CREATE VIEW recipients (key) AS
                  SELECT user_key FROM accounts UNION ALL SELECT key FROM topic_keys""",
+        ),
+        (
+            """CREATE TABLE tiers (
+                 code TEXT PRIMARY KEY NOT NULL,
+                 name TEXT NOT NULL,
+                 message_limit INTEGER NOT NULL,
+                 message_expiry_s INTEGER NOT NULL,
+                 email_limit INTEGER NOT NULL,
+                 call_limit INTEGER NOT NULL,
+                 reservation_limit INTEGER NOT NULL,
+                 attachment_file_size_bytes INTEGER NOT NULL,
+                 attachment_total_size_bytes INTEGER NOT NULL,
+                 attachment_expiry_s INTEGER NOT NULL,
+                 attachment_bandwidth_bytes INTEGER NOT NULL)""",
+            "ALTER TABLE accounts ADD COLUMN tier TEXT REFERENCES tiers (code) ON DELETE SET NULL",
+            "ALTER TABLE accounts ADD COLUMN sync_topic TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE accounts ADD COLUMN preferences TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE accounts ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX accounts_by_tier ON accounts (tier)",
+            "CREATE UNIQUE INDEX accounts_by_sync_topic ON accounts (sync_topic) WHERE sync_topic <> ''",
+            "ALTER TABLE access_tokens ADD COLUMN permissions TEXT NOT NULL DEFAULT 'read-write'",
+            "ALTER TABLE access_tokens ADD COLUMN patterns TEXT NOT NULL DEFAULT '[]'",
+            "ALTER TABLE access_tokens ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0",
+            """CREATE TABLE token_uses (
+                 token_hash TEXT PRIMARY KEY NOT NULL
+                   REFERENCES access_tokens (token_hash) ON DELETE CASCADE,
+                 used_at INTEGER NOT NULL,
+                 origin TEXT NOT NULL) WITHOUT ROWID""",
+            """CREATE TABLE access_entries (
+                 account TEXT NOT NULL,
+                 pattern TEXT NOT NULL,
+                 access TEXT NOT NULL,
+                 owner TEXT REFERENCES accounts (name) ON DELETE CASCADE,
+                 declared INTEGER NOT NULL,
+                 holder TEXT AS (nullif(account, '*')) REFERENCES accounts (name) ON DELETE CASCADE,
+                 PRIMARY KEY (account, pattern)) WITHOUT ROWID""",
+            "CREATE INDEX access_entries_by_holder ON access_entries (holder)",
+            "CREATE INDEX access_entries_by_owner ON access_entries (owner)",
+            """CREATE TABLE delivery_groups (
+                 key TEXT PRIMARY KEY NOT NULL,
+                 name TEXT NOT NULL,
+                 account TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+                 declared INTEGER NOT NULL)""",
+            "CREATE INDEX delivery_groups_by_account ON delivery_groups (account)",
+            """CREATE TABLE group_members (
+                 place INTEGER PRIMARY KEY,
+                 group_key TEXT NOT NULL REFERENCES delivery_groups (key) ON DELETE CASCADE,
+                 account TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+                 device TEXT NOT NULL,
+                 memo TEXT NOT NULL,
+                 enabled INTEGER NOT NULL,
+                 UNIQUE (group_key, account, device))""",
+            "CREATE INDEX group_members_by_account ON group_members (account)",
+            "DROP VIEW recipients",
+            """CREATE VIEW recipients (key) AS
+                 SELECT user_key FROM accounts
+                 UNION ALL SELECT key FROM topic_keys
+                 UNION ALL SELECT key FROM delivery_groups""",
+            "CREATE TABLE revision (number INTEGER NOT NULL)",
+            "INSERT INTO revision VALUES (1)",
         ),
     ),
 )
