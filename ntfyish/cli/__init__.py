@@ -17,18 +17,30 @@ COMMANDS = {
         "subscribe",
         "Show the messages of topics, or run a command for each.",
     ),
-    "account": ("ntfyish.cli.account", "account", "Add, remove and list accounts."),
+    "user": (
+        "ntfyish.cli.user",
+        "user",
+        "Add, change, remove and list accounts: passwords, roles, tiers (as ntfy's command).",
+    ),
+    "access": ("ntfyish.cli.access", "access", "Show, grant and revoke access to topics."),
+    "token": (
+        "ntfyish.cli.token",
+        "token",
+        "Add, remove and list access tokens, with which an account logs in.",
+    ),
+    "tier": ("ntfyish.cli.tier", "tier", "Add, change, remove and list tiers: named sets of limits."),
+    "account": (
+        "ntfyish.cli.account",
+        "account",
+        "Show accounts with their user keys, apps and tokens; add, remove, rotate keys.",
+    ),
     "app": ("ntfyish.cli.app", "app", "Add, remove and list apps, which publish with a token."),
     "key": (
         "ntfyish.cli.key",
         "key",
         "Add, remove and list keys with which Pushover clients write to a topic.",
     ),
-    "token": (
-        "ntfyish.cli.token",
-        "token",
-        "Add, remove and list access tokens, with which an account logs in.",
-    ),
+    "group": ("ntfyish.cli.group", "group", "List groups of accounts, and who is in them."),
 }
 
 

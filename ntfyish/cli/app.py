@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
-from ntfyish.cli.account import find_account
+from ntfyish.cli.people import find_account, find_app
 from ntfyish.cli.place import Place, at_place
-from ntfyish.cli.terminal import Failure, confirm, masked, say, show_table
-from ntfyish.core.ports import PeopleStore
-from ntfyish.model.people import KEY_PATTERN, Account, App, AppToken, Flavour, new_key
+from ntfyish.cli.terminal import Failure, confirm, masked, say, show_table, tell
+from ntfyish.core.administration import Administration
+from ntfyish.model.people import KEY_PATTERN, App, Flavour
 
 _LONGEST_NAME = 250
 
 
 @click.group()
 def app() -> None:
-    """Add, remove and list apps, which publish with a token."""
+    """Add, remove and list apps, which publish with a token, and rotate their tokens."""
 
 
 @app.command("add")
@@ -46,24 +46,20 @@ def add(
     if monthly_limit is None:
         monthly_limit = place.settings.pushover_monthly_limit
 
-    async def store(people: PeopleStore) -> tuple[App, Account]:
-        known = await people.load()
-        owner = find_account(known, account, place)
-        if any(other.token == token for other in known.apps):
-            raise Failure("this token is taken")
-        made = App(
-            token=AppToken(token or new_key("a")),
-            name=name,
-            account=owner.name,
-            flavour=Flavour(flavour),
-            monthly_limit=monthly_limit,
-        )
-        await people.add_app(made)
-        return made, owner
+    people = place.run(lambda store: store.load(), create=True)
+    owner = find_account(people, account, place)
+    if any(other.token == token for other in people.apps):
+        raise Failure("this token is taken")
+    limit = monthly_limit
 
-    made, owner = place.run(store, create=True)
+    async def make(administration: Administration) -> App:
+        return await administration.add_app(
+            name, owner.name, token=token or "", flavour=Flavour(flavour), monthly_limit=limit
+        )
+
+    made = place.administer(make)
     say(f"App {name} of {owner.name} has been added. Its token:")
-    click.echo(made.token)
+    tell(made.token)
     say(
         f"Try it: curl -d token={made.token} -d user={owner.user_key} -d message=Hello"
         f" {place.url}/1/messages.json"
@@ -75,7 +71,7 @@ def add(
 @at_place
 def list_(place: Place, show_tokens: bool) -> None:
     """List the apps."""
-    people = place.run(lambda people: people.load())
+    people = place.people()
     show_table(
         ("Name", "Account", "Token", "Flavour", "Messages a month", "Enabled", "From"),
         [
@@ -100,17 +96,20 @@ def list_(place: Place, show_tokens: bool) -> None:
 @at_place
 def remove(place: Place, name: str, yes: bool) -> None:
     """Remove the app NAME. Where several have that name, say the token instead."""
-    people = place.run(lambda people: people.load())
-    found = [app for app in people.apps if app.token == name] or [
-        app for app in people.apps if app.name == name
-    ]
-    if not found:
-        raise Failure(f"there is no such app in {place.settings.data_dir}")
-    if len(found) > 1:
-        raise Failure(f"there are {len(found)} apps of that name; say the token instead")
-    [app] = found
-    if app.declared:
-        raise Failure(f"the app {app.name} is declared in the configuration; remove it there")
-    confirm(f"Remove the app {app.name} of {app.account}?", yes=yes)
-    place.run(lambda people: people.remove_app(app.token))
-    say(f"App {app.name} of {app.account} has been removed.")
+    found = find_app(place.people(), name, place)
+    confirm(f"Remove the app {found.name} of {found.account}?", yes=yes)
+    place.administer(lambda administration: administration.remove_app(found.token))
+    say(f"App {found.name} of {found.account} has been removed.")
+
+
+@app.command("rotate")
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@at_place
+def rotate(place: Place, name: str, yes: bool) -> None:
+    """Give the app NAME (or with that token) a new token, and print it. The old one is worth nothing then."""
+    found = find_app(place.people(), name, place)
+    confirm(f"Give the app {found.name} of {found.account} a new token?", yes=yes)
+    changed = place.administer(lambda administration: administration.rotate_app_token(found.token))
+    say(f"The new token of the app {changed.name} of {changed.account}:")
+    tell(changed.token)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from ntfyish.cli.place import Place, at_place
-from ntfyish.cli.terminal import Failure, confirm, say, show_table
-from ntfyish.core.ports import PeopleStore
-from ntfyish.model.people import KEY_PATTERN, TopicKey, new_key
+from ntfyish.cli.terminal import Failure, confirm, say, show_table, tell
+from ntfyish.model.people import KEY_PATTERN
 from ntfyish.model.topic import DISALLOWED, is_topic
 
 
@@ -28,18 +27,14 @@ def add(place: Place, topic: str, key: str | None) -> None:
         raise Failure(f"{topic} is not allowed as a topic")
     if key is not None and KEY_PATTERN.fullmatch(key) is None:
         raise Failure("a key must be 30 letters and digits")
-    made = TopicKey(key=key or new_key("t"), topic=topic)
-
-    async def store(people: PeopleStore) -> None:
-        known = await people.load()
-        taken = {other.key for other in known.keys} | {account.user_key for account in known.accounts}
-        if made.key in taken:
-            raise Failure("this key is taken")
-        await people.add_key(made)
-
-    place.run(store, create=True)
+    people = place.run(lambda store: store.load(), create=True)
+    taken: set[str] = {account.user_key for account in people.accounts}
+    taken |= {other.key for other in people.keys} | {group.key for group in people.groups}
+    if key in taken:
+        raise Failure("this key is taken")
+    made = place.administer(lambda administration: administration.add_key(topic, key=key or ""))
     say(f"A key for the topic {topic} has been added:")
-    click.echo(made.key)
+    tell(made.key)
     say(f"Pushover clients write to the topic with user={made.key}.")
 
 
@@ -47,7 +42,7 @@ def add(place: Place, topic: str, key: str | None) -> None:
 @at_place
 def list_(place: Place) -> None:
     """List the keys."""
-    people = place.run(lambda people: people.load())
+    people = place.people()
     show_table(
         ("Topic", "Key", "From"),
         [
@@ -64,14 +59,12 @@ def list_(place: Place) -> None:
 @at_place
 def remove(place: Place, key: str, yes: bool) -> None:
     """Remove KEY. The topic and its messages stay."""
-    people = place.run(lambda people: people.load())
+    people = place.people()
     found = next((other for other in people.keys if other.key == key), None)
     if found is None:
         raise Failure(f"there is no such key in {place.settings.data_dir}")
     if found.declared:
-        raise Failure(
-            f"this key of the topic {found.topic} is declared in the configuration; remove it there"
-        )
+        raise place.declared(f"this key of the topic {found.topic}")
     confirm(f"Remove this key of the topic {found.topic}?", yes=yes)
-    place.run(lambda people: people.remove_key(key))
+    place.administer(lambda administration: administration.remove_key(key))
     say(f"A key of the topic {found.topic} has been removed.")

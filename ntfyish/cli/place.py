@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 import click
 
 from ntfyish.cli.terminal import Failure
-from ntfyish.core.ports import PeopleStore
+from ntfyish.core.administration import Administration
+from ntfyish.core.clock import SystemClock
+from ntfyish.core.ports import People, PeopleStore
 from ntfyish.model.errors import Conflict, NotFound, NtfyishError, Reason
 from ntfyish.settings import Loaded, Settings, SettingsError, find_config_file, read
 from ntfyish.store.sqlite.failures import DatabaseUnusable
@@ -24,18 +26,33 @@ from ntfyish.store.sqlite.people import PeopleDatabase
 
 T = TypeVar("T")
 
-_WORDS = {
+_STORAGE = {
     Reason.STORAGE_BUSY: "the database is busy: another process has locked it",
     Reason.STORAGE_FULL: "the disk is full",
     Reason.STORAGE_BROKEN: "the database cannot be used",
+}
+_WORDS = {
+    Reason.NAME_INVALID: "a name must be letters, digits and - _ . + @ only",
+    Reason.PASSWORD_INVALID: "the password, or its hash, cannot be used",
+    Reason.PERMISSION_INVALID: "a permission must be read-write, read-only, write-only or deny",
+    Reason.ACCOUNT_EXISTS: "there is such an account already",
+    Reason.ACCOUNT_UNKNOWN: "there is no such account",
+    Reason.TIER_UNKNOWN: "there is no such tier",
+    Reason.RESERVATION_LIMIT: "the account has reserved more topics than that tier allows",
+    Reason.TOPIC_INVALID: "a topic or pattern must be 1 to 64 of A-Z a-z 0-9 _ - (and * in a pattern)",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The settings that are in force, and so the database."""
+    """The settings that are in force, and so the database.
+
+    Attributes:
+        config_file: where some of them come from; None if there is no such file.
+    """
 
     settings: Settings
+    config_file: Path | None = None
 
     @property
     def url(self) -> str:
@@ -65,7 +82,26 @@ class Place:
         except DatabaseUnusable as error:
             raise Failure(str(error)) from error
         except NtfyishError as error:
+            if error.reason is Reason.DECLARED:
+                raise self.declared(error.detail or "this") from error
             raise Failure(words_for(error)) from error
+
+    def administer(self, work: Callable[[Administration], Awaitable[T]], *, create: bool = False) -> T:
+        """Do `work` with the service that changes people, and return its result; see `run`."""
+        return self.run(lambda people: work(Administration(people, SystemClock())), create=create)
+
+    def people(self) -> People:
+        """Return everybody, as a snapshot.
+
+        Raises:
+            Failure: as `run`.
+        """
+        return self.run(lambda people: people.load())
+
+    def declared(self, what: str) -> Failure:
+        """Return the refusal to change `what`, which the configuration declares."""
+        where = f": {self.config_file}" if self.config_file else ""
+        return Failure(f"{what} is declared in the configuration; change it there{where}")
 
     async def _run(self, work: Callable[[PeopleStore], Awaitable[T]]) -> T:
         async with PeopleDatabase.open(
@@ -76,10 +112,12 @@ class Place:
 
 def words_for(error: NtfyishError) -> str:
     """Put a refusal into words."""
-    if error.reason in _WORDS:
-        return _WORDS[error.reason]
+    if error.reason in _STORAGE:
+        return _STORAGE[error.reason]
     if error.detail:
         return error.detail
+    if error.reason in _WORDS:
+        return _WORDS[error.reason]
     if isinstance(error, Conflict):
         return "there is one already"
     return "there is no such thing" if isinstance(error, NotFound) else error.reason.name.lower()
@@ -115,6 +153,7 @@ def at_place(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--data-dir", metavar="DIR", help="Folder of the databases.")
     @functools.wraps(command)
     def wrapper(config: Path | None, data_dir: str | None, **arguments: Any) -> None:
-        command(Place(read_settings({"data-dir": data_dir}, config).settings), **arguments)
+        file = config or find_config_file(os.environ)
+        command(Place(read_settings({"data-dir": data_dir}, file).settings, file), **arguments)
 
     return wrapper

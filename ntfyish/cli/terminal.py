@@ -6,7 +6,8 @@ Nothing that is shown can drive the terminal, whatever people have called their 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -30,11 +31,29 @@ def say(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """Print a table on a terminal, and tab-separated lines without a heading anywhere else."""
+def tell(text: str = "") -> None:
+    """Print a line of what the command was asked for: to standard output."""
+    click.echo(printable(text))
+
+
+def show_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    empty: str,
+    plain: Sequence[str] | None = None,
+) -> None:
+    """Print a table on a terminal, and tab-separated lines without a heading anywhere else.
+
+    Args:
+        empty: what a terminal shows if there are no rows.
+        plain: lines to print anywhere else, instead of the rows.
+    """
     rows = [[printable(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in rows:
+        for line in plain if plain is not None else ():
+            tell(line)
+        for row in rows if plain is None else ():
             click.echo("\t".join(row))
     elif not rows:
         click.echo(empty)
@@ -54,6 +73,24 @@ def confirm(question: str, *, yes: bool) -> None:
         raise Failure("there is no terminal to ask on; say --yes")
     if not click.confirm(printable(question), err=True):
         raise Failure("nothing has been changed")
+
+
+class Aliased(click.Group):
+    """A group of commands that have shorter names, too: ntfy's."""
+
+    def __init__(self, *args: Any, aliases: Mapping[str, str], **attributes: Any) -> None:
+        """Take the commands' names by their aliases."""
+        super().__init__(*args, **attributes)
+        self._aliases = aliases
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name or alias."""
+        return super().get_command(ctx, self._aliases.get(cmd_name, cmd_name))
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: commands, one a line."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
 def masked(secret: str) -> str:
