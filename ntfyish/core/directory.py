@@ -42,21 +42,27 @@ class Directory:
         self._callbacks.append(callback)
 
     async def load(self) -> None:
-        """Read everything.
+        """Read everything."""
+        async with self._loading:
+            await self._take(await self._store.load())
 
-        The indexes are made in a thread: ten thousand accounts take longer than anybody should wait.
+    async def refresh(self) -> None:
+        """Read everything if anything has changed; what was written before this call is known after it.
+
+        The store returns the same object as long as nothing changes. (`PeopleStore.changed` would not do:
+        it tells what has changed since the last `load`, which may have been somebody else's.)
         """
-        people = await self._store.load()
+        async with self._loading:
+            people = await self._store.load()
+            if people is not self._index.people:
+                await self._take(people)
+
+    async def _take(self, people: People) -> None:
+        # In a thread: with ten thousand accounts it takes longer than anybody should wait.
         self._index = await asyncio.to_thread(_Index, people)
         self.revision += 1
         for callback in self._callbacks:
             callback()
-
-    async def refresh(self) -> None:
-        """Read everything if anything has changed; what was written before this call is known after it."""
-        async with self._loading:
-            if await self._store.changed():
-                await self.load()
 
     @property
     def people(self) -> People:
