@@ -1,0 +1,47 @@
+"""What the configuration says about ntfy's service and account APIs, and the limits that they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ntfyish.model.people import Tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRules:
+    """How the server is set up.
+
+    Attributes:
+        enable_signup: whether everybody may make an account.
+        enable_login, require_login: what a web app should offer.
+        enable_reservations: whether accounts with a tier may reserve topics.
+        disallowed_topics: the names that are no topics, in the order in which they are shown.
+        cache_duration_s: how long messages are kept.
+    """
+
+    enable_signup: bool = False
+    enable_login: bool = False
+    require_login: bool = False
+    enable_reservations: bool = False
+    disallowed_topics: tuple[str, ...] = ()
+    cache_duration_s: int = 0
+
+
+def shown_limits(messages_a_day: int, rules: ServiceRules, tier: Tier | None = None) -> dict[str, str | int]:
+    """Return limits in ntfy's form.
+
+    Without a tier they are the server's own: no mail, calls, reservations or attachments.
+    """
+    tier_or_none = tier or Tier(code="")
+    return {
+        "basis": "ip" if tier is None else "tier",
+        "messages": messages_a_day,
+        "messages_expiry_duration": tier_or_none.message_expiry_s or rules.cache_duration_s,
+        "emails": tier_or_none.email_limit,
+        "calls": tier_or_none.call_limit,
+        "reservations": tier_or_none.reservation_limit,
+        "attachment_total_size": tier_or_none.attachment_total_size_bytes,
+        "attachment_file_size": tier_or_none.attachment_file_size_bytes,
+        "attachment_expiry_duration": tier_or_none.attachment_expiry_s,
+        "attachment_bandwidth": tier_or_none.attachment_bandwidth_bytes,
+    }
