@@ -73,6 +73,10 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
                 "accounts": [{"name": "phil", "user-key": USER_KEY, "password": "secret"}],
                 "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
                 "keys": [{"key": TOPIC_KEY, "topic": "alerts"}],
+                # All of a test's clients have one address. Tests of limits set their own.
+                "visitor-request-limit-exempt-hosts": ["127.0.0.1"],
+                "visitor-subscription-limit": 10_000,
+                "visitor-auth-failure-limit-burst": 10_000,
             }
             flags.update({name.replace("_", "-"): value for name, value in settings.items()})
             clock = clock or FakeClock()

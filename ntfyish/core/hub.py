@@ -308,6 +308,10 @@ class Hub:
                 yield from (member for member in lane.members if member is not _GONE)
                 yield from lane.joining
 
+    def is_heard(self, topic: str) -> bool:
+        """Whether somebody listens to `topic`."""
+        return topic in self._by_topic
+
     @property
     def topics(self) -> int:
         """How many topics somebody listens to."""

@@ -99,6 +99,9 @@ class MessageStore(Protocol):
     async def prune(self, now: float, limit: int = 500) -> int:
         """Delete at most `limit` expired messages; return how many."""
 
+    async def forget(self, topic: str, limit: int = 500) -> int:
+        """Delete what is pending for a topic, and at most `limit` of its messages; return how many."""
+
     def replay(
         self, topics: Sequence[str], since: Since, upto: int, now: float, *, scheduled: bool = False
     ) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
@@ -115,6 +118,15 @@ class MessageStore(Protocol):
 
     async def counter(self, subject: str, period: str) -> int:
         """Return what `counts` have added up to."""
+
+    async def forget_counts(self, prefix: str, before: str, limit: int = 500) -> int:
+        """Delete at most `limit` counters of subjects that begin with `prefix`; return how many.
+
+        Only those of periods that sort before `before`.
+        """
+
+    async def topics(self, limit: int) -> Sequence[str]:
+        """Return at most `limit` topics that have messages, visible or pending."""
 
 
 Record = Account | App | TopicKey | AccessToken | AclEntry | Tier | Group

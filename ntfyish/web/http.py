@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote
 from ntfyish.model.errors import NtfyishError
 
 if TYPE_CHECKING:
+    from ntfyish.core.limits import Visitor
     from ntfyish.web.streams import Stream
 
 JSON = "application/json"
@@ -64,6 +65,7 @@ class Request:
         peer: the address of the socket's other end; "" if it has none (a Unix socket).
         version: (1, 0) or (1, 1).
         body: the body.
+        visitor: who sends it, as soon as a dialect has found out.
     """
 
     __slots__ = (
@@ -77,6 +79,7 @@ class Request:
         "query_string",
         "repeated",
         "version",
+        "visitor",
     )
 
     def __init__(
@@ -99,6 +102,7 @@ class Request:
         self.version = version
         self._pairs: list[tuple[str, str]] | None = None
         self._query: dict[str, str] | None = None
+        self.visitor: Visitor | None = None
 
     def values(self, name: str) -> Sequence[str]:
         """Return all values of a header field, in order."""

@@ -1,4 +1,4 @@
-"""Whose address a request comes from, also behind proxies. Limits and logs use it; pure, no look-ups."""
+"""Whose address a request comes from, also behind proxies, and which visitor that is. No look-ups."""
 
 from __future__ import annotations
 
@@ -6,9 +6,85 @@ import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from ntfyish.core.limits import Limits, Visitor
+from ntfyish.core.logins import Logins
+from ntfyish.model.errors import LimitReached
+from ntfyish.model.people import ANONYMOUS
+from ntfyish.web.http import Request
+
 UNKNOWN = "0.0.0.0"  # as ntfy: for Unix sockets and whatever is no address
 
 Network = IPv4Network | IPv6Network
+
+_EXPOSED = ("Access-Control-Expose-Headers", "RateLimit, RateLimit-Policy, Retry-After")
+
+
+class Visitors:
+    """Tells who sends a request, and fails those who fail too often. The dialects share it.
+
+    Args:
+        behind_proxy, forwarded_header, trusted: as `client_address` has them.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        logins: Logins,
+        *,
+        behind_proxy: bool = False,
+        forwarded_header: str = "x-forwarded-for",
+        trusted: Sequence[Network] = (),
+    ) -> None:
+        self._limits = limits
+        self._logins = logins
+        self._behind_proxy = behind_proxy
+        self._forwarded_header = forwarded_header.lower()
+        self._trusted = tuple(trusted)
+
+    def address(self, request: Request) -> str:
+        """Return the address that a request comes from, in canonical form."""
+        if not self._behind_proxy:
+            return _peer(request.peer)
+        name = self._forwarded_header
+        headers = {name: ",".join(request.values(name))}
+        return client_address(request.peer, headers, True, name, self._trusted)
+
+    async def visitor(self, request: Request, authorization: str) -> Visitor:
+        """Return the visitor that `authorization` makes of the sender; `request` keeps it, too.
+
+        Raises:
+            Unauthenticated, LimitReached: see `Logins.authenticate`.
+        """
+        address = self.address(request)
+        principal = ANONYMOUS
+        if authorization:
+            try:
+                principal = await self._logins.authenticate(authorization, address)
+            except LimitReached:
+                request.visitor = self._limits.visitor(address, ANONYMOUS)
+                raise
+        visitor = request.visitor = self._limits.visitor(address, principal)
+        return visitor
+
+    def fail(self, request: Request) -> None:
+        """Count a token, key or the like that was wrong.
+
+        Raises:
+            LimitReached: AUTH_FAILURE_LIMIT: there were too many from there.
+        """
+        self._logins.fail(self.address(request))
+
+    def use_topics(self, topics: Sequence[str]) -> None:
+        """Note that there are messages for `topics`, which an app may write to: they are not new any more."""
+        self._limits.use_topics(topics)
+
+
+def limit_headers(visitor: Visitor | None) -> tuple[tuple[str, str], ...]:
+    """Return the fields that tell a visitor its limits (draft-ietf-httpapi-ratelimit-headers)."""
+    status = "" if visitor is None else visitor.status()
+    if visitor is None or not status:
+        return ()
+    return (_EXPOSED, ("RateLimit-Policy", visitor.allowance.policy), ("RateLimit", status))
 
 
 def client_address(

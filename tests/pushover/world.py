@@ -11,7 +11,10 @@ from zoneinfo import ZoneInfo
 
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
+from ntfyish.core.buckets import Rate
 from ntfyish.core.directory import Directory
+from ntfyish.core.limits import Limits, LimitValues
+from ntfyish.core.logins import Logins
 from ntfyish.core.ports import Count, People, Post
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
@@ -22,6 +25,7 @@ from ntfyish.model.people import Account, App, AppToken, Flavour, TopicKey, User
 from ntfyish.web.http import BufferedBody, Request, Response
 from ntfyish.web.pushover.dialect import PushoverDialect
 from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
+from ntfyish.web.visitor import Visitors
 from tests.clock import FakeClock
 
 TOKEN = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
@@ -35,6 +39,7 @@ MUTE = "uMuteMuteMuteMuteMuteMuteMute0"
 ALERTS_KEY = "tAlertsAlertsAlertsAlertsAlert"
 NOBODY = "uNobodyNobodyNobodyNobodyNobod"
 FORM = "application/x-www-form-urlencoded"
+FEW_LIMITS = LimitValues(auth_failures=Rate.of(10_000, 1))
 
 
 class MemoryPeople:
@@ -102,7 +107,10 @@ class World:
     """A dialect to ask, and what it made of it."""
 
     def __init__(
-        self, limits: PushoverLimits = CURRENT, default: TopicAccess = TopicAccess.READ_WRITE
+        self,
+        limits: PushoverLimits = CURRENT,
+        default: TopicAccess = TopicAccess.READ_WRITE,
+        visitor_limits: LimitValues = FEW_LIMITS,
     ) -> None:
         self.clock = FakeClock(1_393_000_000.0)
         self.store = MemoryMessages()
@@ -110,9 +118,13 @@ class World:
         self.directory = directory
         self.access = Access(directory, self.clock, default)
         self.quotas = Quotas(self.clock, ZoneInfo("America/Chicago"), self.store.counter)
+        self.visitor_limits = Limits(
+            visitor_limits, self.clock, load=self.store.counter, write=self.store.post
+        )
         self.dialect = PushoverDialect(
             directory=AddressBook(directory, self.access),
             access=self.access,
+            visitors=Visitors(self.visitor_limits, Logins(self.access, self.visitor_limits, self.clock)),
             publisher=Publisher(
                 self.store,  # type: ignore[arg-type]
                 MemoryBus(),

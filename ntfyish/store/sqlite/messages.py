@@ -25,6 +25,15 @@ FILE_NAME = "messages.db"
 LOCK_NAME = "messages.lock"
 _READERS = 2
 
+# Goes from topic to topic in the index; DISTINCT would go through all of it.
+TOPICS = """WITH RECURSIVE found (topic) AS (
+              SELECT min(topic) FROM messages
+              UNION ALL
+              SELECT (SELECT min(topic) FROM messages WHERE topic > found.topic)
+              FROM found WHERE found.topic IS NOT NULL)
+            SELECT topic FROM found WHERE topic IS NOT NULL
+            UNION SELECT topic FROM scheduled LIMIT ?"""
+
 
 class MessageDatabase:
     """`MessageStore` in the file ``messages.db``. See the port for what each method promises."""
@@ -94,6 +103,10 @@ class MessageDatabase:
         """Delete expired messages."""
         return await self._writer.submit(lambda transaction: transaction.prune(now, limit), limit)
 
+    async def forget(self, topic: str, limit: int = 500) -> int:
+        """Delete messages of a topic."""
+        return await self._writer.submit(lambda transaction: transaction.forget(topic, limit), limit)
+
     def replay(
         self, topics: Sequence[str], since: Since, upto: int, now: float, *, scheduled: bool = False
     ) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
@@ -118,3 +131,14 @@ class MessageDatabase:
             ).fetchone()
         )
         return 0 if row is None else int(row[0])
+
+    async def forget_counts(self, prefix: str, before: str, limit: int = 500) -> int:
+        """Delete counters of periods that are over."""
+        return await self._writer.submit(
+            lambda transaction: transaction.forget_counts(prefix, before, limit), limit
+        )
+
+    async def topics(self, limit: int) -> Sequence[str]:
+        """Return topics that have messages."""
+        rows = await self._readers.run(lambda raw: raw.execute(TOPICS, (limit,)).fetchall())
+        return [row[0] for row in rows]

@@ -35,11 +35,16 @@ DUE = """SELECT entry, id, topic, expires, line,
          FROM scheduled WHERE due <= ? ORDER BY due, entry LIMIT ?"""
 PRUNE = """DELETE FROM messages WHERE seq IN
              (SELECT seq FROM messages WHERE expires <= ? ORDER BY expires LIMIT ?)"""
+FORGET = """DELETE FROM messages WHERE seq IN (SELECT seq FROM messages WHERE topic = ? LIMIT ?)"""
+FORGET_SCHEDULED = "DELETE FROM scheduled WHERE topic = ?"
 CANCEL = "DELETE FROM scheduled WHERE topic = ? AND sequence_id = ?"
 _SCHEDULE = """INSERT INTO scheduled (id, topic, sequence_id, due, expires, line)
                VALUES (?, ?, ?, ?, ?, ?)"""
 _COUNT = """INSERT INTO counters (subject, period, amount) VALUES (?, ?, ?)
             ON CONFLICT (subject, period) DO UPDATE SET amount = amount + excluded.amount"""
+_FORGET_COUNTS = """DELETE FROM counters WHERE (subject, period) IN
+                      (SELECT subject, period FROM counters
+                       WHERE subject >= ? AND subject < ? AND period < ? LIMIT ?)"""
 _KEEP_HEAD = """INSERT INTO meta (name, value) VALUES ('head', ?)
                 ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 _READ_HEAD = """SELECT max(ifnull((SELECT max(seq) FROM messages), 0),
@@ -120,6 +125,21 @@ class Transaction:
         """Delete expired messages (see `MessageStore.prune`)."""
         deleted = self.connection.execute(PRUNE, (now, limit)).rowcount
         if deleted:  # maybe the newest, and their numbers must not be given out again
+            self.connection.execute(_KEEP_HEAD, (self.seq,))
+        return deleted
+
+    def forget_counts(self, prefix: str, before: str, limit: int) -> int:
+        """Delete counters (see `MessageStore.forget_counts`)."""
+        self.flush()
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)  # the first text that does not begin with it
+        return self.connection.execute(_FORGET_COUNTS, (prefix, end, before, limit)).rowcount
+
+    def forget(self, topic: str, limit: int) -> int:
+        """Delete messages of a topic (see `MessageStore.forget`)."""
+        self.flush()
+        self.connection.execute(FORGET_SCHEDULED, (topic,))
+        deleted = self.connection.execute(FORGET, (topic, limit)).rowcount
+        if deleted:
             self.connection.execute(_KEEP_HEAD, (self.seq,))
         return deleted
 

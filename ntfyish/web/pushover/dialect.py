@@ -17,6 +17,7 @@ from ntfyish.web.pushover.answers import Answer
 from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
 from ntfyish.web.pushover.messages import Messages
 from ntfyish.web.pushover.queries import Queries
+from ntfyish.web.visitor import Visitors
 
 _PREFIX = "/1/"
 # First segments of Pushover's longer paths; what it does not answer below them is not ntfy's either.
@@ -43,12 +44,13 @@ class PushoverDialect:
         *,
         directory: AddressBook,
         access: Access,
+        visitors: Visitors,
         publisher: Publisher,
         quotas: Quotas,
         limits: PushoverLimits = CURRENT,
     ) -> None:
-        messages = Messages(directory, access, publisher, quotas, limits)
-        queries = Queries(directory, quotas, limits)
+        messages = Messages(directory, access, visitors, publisher, quotas, limits)
+        queries = Queries(directory, visitors, quotas, limits)
         send: dict[str, Handler] = {"POST": messages.send, "GET": messages.download}
         sounds: dict[str, Handler] = {"GET": queries.sounds, "HEAD": queries.sounds}
         allowance: dict[str, Handler] = {"GET": queries.limits, "HEAD": queries.limits}

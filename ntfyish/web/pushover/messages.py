@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from math import ceil
 
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook, Recipient
@@ -19,6 +20,7 @@ from ntfyish.web.pushover.answers import Answer, Value
 from ntfyish.web.pushover.drafts import read_draft, split_list
 from ntfyish.web.pushover.faults import Fault
 from ntfyish.web.pushover.limits import PushoverLimits
+from ntfyish.web.visitor import Visitors
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +34,14 @@ class Messages:
         self,
         directory: AddressBook,
         access: Access,
+        visitors: Visitors,
         publisher: Publisher,
         quotas: Quotas,
         limits: PushoverLimits,
     ) -> None:
         self._directory = directory
         self._access = access
+        self._visitors = visitors
         self._publisher = publisher
         self._quotas = quotas
         self._limits = limits
@@ -77,9 +81,12 @@ class Messages:
         answer = Answer(request)
         app = await self._directory.find_app(parameters.text("token").strip())
         if app is None or not app.enabled:
+            self._visitors.fail(request)
             return answer.refusal([faults.TOKEN_INVALID])
         found: list[Fault] = []
         recipients = await self._find_recipients(parameters, app, answer.request_id, found)
+        if faults.USER_UNKNOWN in found:
+            self._visitors.fail(request)
         if not found:
             devices = recipients[0].devices if len(recipients) == 1 else ()
             draft, receipt_draft = read_draft(parameters, app, devices, self._limits, found)
@@ -118,9 +125,10 @@ class Messages:
             return answer.success(fields)
         try:
             count = await self._quotas.take(app, user_count)
-        except LimitReached:
+        except LimitReached as error:
             answer.show_quota(await self._quotas.status(app))
-            return answer.refusal([faults.quota_used_up(app.monthly_limit)], 429)
+            retry_after = ("Retry-After", str(ceil(error.retry_after_s)))
+            return answer.refusal([faults.quota_used_up(app.monthly_limit)], 429, (retry_after,))
         try:
             answer.show_quota(await self._quotas.status(app))
             grant = self._access.grant_app(app, topics)
@@ -129,6 +137,7 @@ class Messages:
             # Only then is it certain that nothing was published: a cancelled publish still completes.
             self._quotas.give_back(count)
             raise
+        self._visitors.use_topics(topics)
         return answer.success(fields)
 
 

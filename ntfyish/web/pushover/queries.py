@@ -11,6 +11,7 @@ from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.answers import Answer
 from ntfyish.web.pushover.limits import PushoverLimits
 from ntfyish.web.pushover.sounds import SOUNDS
+from ntfyish.web.visitor import Visitors
 
 # Every account may use every kind of client.
 _LICENSES = ("Android", "iOS", "Desktop")
@@ -19,8 +20,11 @@ _LICENSES = ("Android", "iOS", "Desktop")
 class Queries:
     """Answers `sounds`, `users/validate` and `apps/limits`."""
 
-    def __init__(self, directory: AddressBook, quotas: Quotas, limits: PushoverLimits) -> None:
+    def __init__(
+        self, directory: AddressBook, visitors: Visitors, quotas: Quotas, limits: PushoverLimits
+    ) -> None:
         self._directory = directory
+        self._visitors = visitors
         self._quotas = quotas
         self._limits = limits
 
@@ -28,14 +32,14 @@ class Queries:
         """List the sounds, for whoever has a token."""
         answer = Answer(request)
         parameters = await read_parameters(request, self._limits.body_bytes)
-        if await self._find_app(parameters) is None:
+        if await self._find_app(request, parameters) is None:
             return answer.refusal([faults.TOKEN_INVALID])
         return answer.success({"sounds": dict(SOUNDS)})
 
     async def limits(self, request: Request) -> Response:
         """Tell how many messages the app may still send this month."""
         answer = Answer(request)
-        app = await self._find_app(await read_parameters(request, self._limits.body_bytes))
+        app = await self._find_app(request, await read_parameters(request, self._limits.body_bytes))
         if app is None:
             return answer.refusal([faults.TOKEN_INVALID])
         status = await self._quotas.status(app)
@@ -47,11 +51,12 @@ class Queries:
         """Tell whether a user key, and a device of that user, can be written to."""
         answer = Answer(request)
         parameters = await read_parameters(request, self._limits.body_bytes)
-        app = await self._find_app(parameters)
+        app = await self._find_app(request, parameters)
         if app is None:
             return answer.refusal([faults.TOKEN_INVALID])
         recipient = await self._directory.find_recipient(parameters.text("user").strip(), app=app)
         if recipient is None:
+            self._visitors.fail(request)
             return answer.refusal([faults.USER_KEY_INVALID])
         device = parameters.text("device").strip()
         # Only accounts have devices; as with Pushover's groups, the name means nothing for a topic.
@@ -67,6 +72,9 @@ class Queries:
             }
         )
 
-    async def _find_app(self, parameters: Parameters) -> App | None:
+    async def _find_app(self, request: Request, parameters: Parameters) -> App | None:
         app = await self._directory.find_app(parameters.text("token").strip())
-        return app if app is not None and app.enabled else None
+        if app is None or not app.enabled:
+            self._visitors.fail(request)
+            return None
+        return app
