@@ -15,8 +15,17 @@ from pydantic import ValidationError
 from ntfyish.cli.publish import publish
 from ntfyish.cli.subscribe import subscribe
 from ntfyish.core.declared import declared_people
-from ntfyish.model.people import Flavour, Role
-from ntfyish.settings import ListenAddress, Settings, SettingsError, find_config_file, load, read
+from ntfyish.model.acl import BOTH, AclEntry, Permission, TopicAccess
+from ntfyish.model.people import Flavour, Group, Member, Role
+from ntfyish.settings import (
+    ListenAddress,
+    Settings,
+    SettingsError,
+    find_config_file,
+    load,
+    owned_tokens,
+    read,
+)
 from ntfyish.settings.example import example, report
 from ntfyish.settings.loading import default_data_dir
 from ntfyish.settings.schema import key_of
@@ -26,7 +35,9 @@ from ntfyish.settings.yaml_text import read_yaml
 HASH = "$2a$10$" + "a" * 53
 KEY = "u" + "K" * 29
 TOKEN = "a" + "T" * 29
-SECRETS = ("geheim", HASH, KEY, TOKEN, "tk_" + "s" * 29)
+ACCESS_TOKEN = "tk_" + "s" * 29
+SECRETS = ("geheim", HASH, KEY, TOKEN, ACCESS_TOKEN)
+PEOPLE = "accounts: [{name: phil}, {name: root, role: admin}]\n"
 
 
 @pytest.fixture
@@ -276,6 +287,65 @@ def test_every_mistake_is_reported_at_once_with_its_key_and_its_place(config: Pa
         (f"auth-users: ['phil:{HASH}']", "auth-users[0]"),
         (f"auth-tokens: ['phil:tk_{'x' * 29}']", "auth-tokens"),
         (f"auth-users: ['phil:{HASH}:user']\nauth-tokens: ['phil:{'x' * 32}']", "auth-tokens[0]"),
+        (f"{PEOPLE}auth-tokens: ['phil:{ACCESS_TOKEN}', 'phil:{ACCESS_TOKEN}']", "auth-tokens"),
+        (
+            f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}}}]}}]\n"
+            f"auth-tokens: ['phil:{ACCESS_TOKEN}']",
+            "auth-tokens",
+        ),
+        ("accounts: [{name: phil, tokens: [{token: tk_short}]}]", "accounts[0].tokens[0].token"),
+        ("accounts: [{name: phil, tokens: [{label: x}]}]", "accounts[0].tokens[0].token"),
+        ("accounts: [{name: phil, tokens: x}]", "accounts[0].tokens"),
+        (
+            f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}, permissions: write}}]}}]",
+            "accounts[0].tokens[0].permissions[0]",
+        ),
+        (
+            f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}, permissions: []}}]}}]",
+            "accounts[0].tokens[0].permissions",
+        ),
+        (
+            f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}, topics: ['a/b']}}]}}]",
+            "accounts[0].tokens[0].topics[0]",
+        ),
+        ("accounts: [{name: everyone}]", "accounts[0].name"),
+        (f"auth-users: ['everyone:{HASH}:user']", "auth-users[0]"),
+        (f"{PEOPLE}auth-access: ['phil:x']", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: ['phil:x:rw:y']", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: ['phil:x y:rw']", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: ['phil:{'x' * 65}:rw']", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: ['phil:x:all']", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: [':x:rw']", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: [{{phil: x}}]", "auth-access[0]"),
+        (f"{PEOPLE}auth-access: ['vera:x:rw']", "auth-access"),
+        (f"{PEOPLE}auth-access: ['root:x:rw']", "auth-access"),
+        ("auth-access: ['everyone:x:rw', '*:x:ro']", "auth-access"),
+        (f"groups: [{{name: a, key: {KEY}}}]", "groups[0].account"),
+        ("groups: [{name: a, key: short, account: p}]", "groups[0].key"),
+        (f"groups: [{{name: a, key: {KEY}, account: p, members: [p]}}]", "groups[0].members[0]"),
+        (
+            f"groups: [{{name: a, key: {KEY}, account: p, members: [{{account: p, memo: {'x' * 201}}}]}}]",
+            "groups[0].members[0].memo",
+        ),
+        (
+            f"groups: [{{name: a, key: {KEY}, account: p, members: [{{account: p}}, {{account: p}}]}}]",
+            "groups",
+        ),
+        (
+            f"keys: [{{key: {KEY}, topic: t}}]\ngroups: [{{name: a, key: {KEY}, account: p}}]",
+            "keys",
+        ),
+        ("enable-signup: true", "enable-signup"),
+        ("require-login: true", "require-login"),
+        ("visitor-request-limit-burst: 0", "visitor-request-limit-burst"),
+        ("visitor-request-limit-replenish: 0s", "visitor-request-limit-replenish"),
+        ("visitor-request-limit-replenish: 5", "visitor-request-limit-replenish"),
+        ("visitor-message-daily-limit: -1", "visitor-message-daily-limit"),
+        ("visitor-subscription-limit: 0", "visitor-subscription-limit"),
+        ("visitor-prefix-bits-ipv4: 33", "visitor-prefix-bits-ipv4"),
+        ("visitor-prefix-bits-ipv4: 0", "visitor-prefix-bits-ipv4"),
+        ("visitor-prefix-bits-ipv6: 129", "visitor-prefix-bits-ipv6"),
+        ("global-topic-limit: 0", "global-topic-limit"),
         ("a: 1", "a "),
     ],
 )
@@ -308,7 +378,67 @@ def test_ntfy_s_users_and_tokens_are_read_from_their_lines(config: Path) -> None
     [account] = settings.auth_users
     assert (account.name, account.password_hash, account.role) == ("phil", HASH, "admin")
     [declared] = settings.auth_tokens
-    assert (declared.account, declared.token, declared.label) == ("phil", token, "my: label")
+    assert (declared.account, declared.token.token, declared.token.label) == ("phil", token, "my: label")
+
+
+def test_ntfy_s_access_entries_are_read_from_their_lines(config: Path) -> None:
+    lines = ["everyone:up*:write-only", "*:a_b:RO", "phil:*:deny", " phil : x : rw ", "phil:X:read"]
+    settings = of_yaml(config, f"{PEOPLE}auth-access: {json.dumps(lines)}")
+    assert [(one.account, one.pattern, one.access) for one in settings.auth_access] == [
+        ("*", "up*", TopicAccess.WRITE_ONLY),
+        ("*", "a_b", TopicAccess.READ_ONLY),
+        ("phil", "*", TopicAccess.DENY_ALL),
+        ("phil", "x", TopicAccess.READ_WRITE),
+        ("phil", "X", TopicAccess.READ_ONLY),
+    ]
+    environ = {"NTFYISH_AUTH_ACCESS": "everyone:up*:wo, everyone:x:none"}
+    assert len(load({}, environ, None).auth_access) == 2
+
+
+def test_the_limits_of_visitors_have_ntfy_s_names_and_defaults() -> None:
+    settings = load({}, {}, None)
+    assert settings.visitor_request_limit_burst == 60
+    assert settings.visitor_request_limit_replenish_s == 5
+    assert settings.visitor_request_limit_exempt_hosts == ()
+    assert settings.visitor_message_daily_limit == 0
+    assert settings.visitor_subscription_limit == 30
+    assert settings.visitor_auth_failure_limit_burst == 30
+    assert settings.visitor_auth_failure_limit_replenish_s == 60
+    assert settings.visitor_account_creation_limit_burst == 3
+    assert settings.visitor_account_creation_limit_replenish_s == 86_400
+    assert settings.visitor_topic_creation_limit_burst == 100
+    assert settings.visitor_topic_creation_limit_replenish_s == 60
+    assert (settings.visitor_prefix_bits_ipv4, settings.visitor_prefix_bits_ipv6) == (32, 64)
+    assert settings.global_topic_limit == 15_000
+    assert not settings.enable_login
+    assert not settings.enable_signup
+    assert not settings.enable_reservations
+    assert not settings.require_login
+
+
+def test_exempt_hosts_are_addresses_networks_or_names() -> None:
+    hosts = "10.0.0.7/8, ::1, printer, printer.example.com"
+    settings = load({"visitor-request-limit-exempt-hosts": hosts}, {}, None)
+    assert settings.visitor_request_limit_exempt_hosts == (
+        ip_network("10.0.0.0/8"),
+        ip_network("::1"),
+        "printer",
+        "printer.example.com",
+    )
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.256", "10.0.0.0/33", "a b", "-x", "x..y", "x" * 64, "1.2.3", "[::1]"]
+)
+def test_anything_else_is_no_exempt_host(host: str) -> None:
+    [mistake] = mistakes({"visitor-request-limit-exempt-hosts": host})
+    assert mistake.startswith("visitor-request-limit-exempt-hosts[0] (")
+
+
+def test_signup_and_required_login_work_where_login_is_enabled(config: Path) -> None:
+    settings = of_yaml(config, "enable-login: true\nenable-signup: true\nrequire-login: true")
+    assert settings.enable_signup
+    assert settings.require_login
 
 
 def test_the_legacy_profile_changes_the_limits_that_are_not_set(config: Path) -> None:
@@ -384,6 +514,10 @@ def test_broken_structures_in_the_environment_are_mistakes() -> None:
         f"auth-users: ['phil:{HASH}:geheim']",
         f"auth-tokens: ['geheim:tk_{'s' * 29}', 'x:geheim', 'geheim']",
         f"auth-users: ['phil:{HASH}:user']\nauth-tokens: ['phil:tk_{'s' * 29}', 'phil:tk_{'s' * 29}']",
+        f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}x}}, {ACCESS_TOKEN}]}}]",
+        f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}}}, {{token: {ACCESS_TOKEN}}}]}}]",
+        f"auth-access: ['{ACCESS_TOKEN}', 'phil:{HASH}:geheim', 'phil:x:geheim']",
+        f"groups: [{{name: a, key: {KEY}x, account: p}}]",
     ],
 )
 def test_no_message_contains_a_secret(config: Path, text: str) -> None:
@@ -398,15 +532,21 @@ def test_no_message_contains_a_secret(config: Path, text: str) -> None:
 def test_the_repr_of_settings_contains_no_secret(config: Path) -> None:
     settings = of_yaml(
         config,
-        f"accounts: [{{name: p, password: geheim, user-key: {KEY}}}, {{name: q, password-hash: {HASH}}}]\n"
+        f"accounts: [{{name: p, password: geheim, user-key: {KEY}, tokens: [{{token: {ACCESS_TOKEN}}}]}},\n"
+        f"  {{name: q, password-hash: {HASH}}}]\ngroups: [{{name: g, key: g{KEY[1:]}, account: p}}]\n"
         f"apps: [{{name: a, token: {TOKEN}, account: p}}]\nkeys: [{{key: t{KEY[1:]}, topic: t}}]\n"
-        f"auth-users: ['phil:{HASH}:user']\nauth-tokens: ['phil:tk_{'s' * 29}']",
+        f"auth-users: ['phil:{HASH}:user']\nauth-tokens: ['phil:tk_{'r' * 29}']",
     )
     shown = (
         repr(settings) + str(settings) + repr(settings.accounts) + repr(settings.apps) + repr(settings.keys)
     )
-    shown += repr(settings.auth_tokens) + report(read({}, {}, config), config)
-    for secret in SECRETS:
+    shown += (
+        repr(settings.auth_tokens)
+        + repr(settings.groups)
+        + repr(owned_tokens(settings))
+        + report(read({}, {}, config), config)
+    )
+    for secret in (*SECRETS, KEY[1:], "r" * 29):
         assert secret not in shown
 
 
@@ -542,10 +682,43 @@ def test_declared_people_are_accounts_apps_keys_and_tokens(config: Path) -> None
     assert (first.flavour, first.monthly_limit, first.enabled) == (Flavour.NZBCLIENT, 0, False)
     assert second.monthly_limit == 77
     assert people.keys[0].topic == "alerts"
-    assert (people.tokens[0].label, people.tokens[0].hint) == ("backups", "wxyz")
+    assert (people.tokens[0].label, people.tokens[0].hint) == ("backups", token[:11])
     assert all(
         one.declared for many in (people.accounts, people.apps, people.keys, people.tokens) for one in many
     )
+
+
+def test_declared_people_are_also_limited_tokens_access_entries_and_groups(config: Path) -> None:
+    settings = of_yaml(
+        config,
+        "accounts:\n"
+        "  - name: phil\n"
+        "    tokens:\n"
+        f"      - {{token: {ACCESS_TOKEN}, label: bell, permissions: Publish, topics: [door, 'up*']}}\n"
+        f"      - {{token: tk_{'r' * 29}, permissions: 'subscribe, publish'}}\n"
+        "auth-access: ['everyone:door:ro', 'phil:up*:wo']\n"
+        f"groups: [{{name: G, key: {KEY}, account: phil,\n"
+        "  members: [{account: phil}, {account: vera, device: pad, memo: m, enabled: false}]}]\n",
+    )
+    people = declared_people(settings)
+    bell, other = people.tokens
+    assert (bell.account, bell.label, bell.permissions) == ("phil", "bell", {Permission.WRITE})
+    assert bell.patterns == ("door", "up*")
+    assert (other.permissions, other.patterns, other.is_limited) == (BOTH, (), False)
+    assert bell.token_hash != other.token_hash
+    assert people.access == (
+        AclEntry(account="*", pattern="door", access=TopicAccess.READ_ONLY, declared=True),
+        AclEntry(account="phil", pattern="up*", access=TopicAccess.WRITE_ONLY, declared=True),
+    )
+    members = (Member(account="phil"), Member(account="vera", device="pad", memo="m", enabled=False))
+    assert people.groups == (Group(key=KEY, name="G", account="phil", members=members, declared=True),)
+
+
+def test_an_unknown_key_within_an_entry_is_compared_with_those_that_belong_there(config: Path) -> None:
+    [mistake] = mistakes_of_yaml(
+        config, f"accounts: [{{name: phil, tokens: [{{token: {ACCESS_TOKEN}, topic: x}}]}}]"
+    )
+    assert mistake.endswith("there is no such key; did you mean topics?")
 
 
 @given(

@@ -1,11 +1,34 @@
-"""Turns the accounts, apps, keys and tokens that the configuration declares into `People`."""
+"""Turns what the configuration declares (accounts, apps, keys, tokens, access, groups) into `People`."""
 
 from __future__ import annotations
 
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import People
-from ntfyish.model.people import AccessToken, Account, App, AppToken, Flavour, Role, TopicKey, UserKey
-from ntfyish.settings import AccountEntry, AppEntry, Settings, TokenEntry
+from ntfyish.model.acl import AclEntry, Permission
+from ntfyish.model.people import (
+    AccessToken,
+    Account,
+    App,
+    AppToken,
+    Flavour,
+    Group,
+    Member,
+    Role,
+    TopicKey,
+    UserKey,
+)
+from ntfyish.settings import (
+    AccessEntry,
+    AccountEntry,
+    AppEntry,
+    GroupEntry,
+    OwnedTokenEntry,
+    Settings,
+    owned_tokens,
+)
+
+_PERMISSIONS = {"publish": Permission.WRITE, "subscribe": Permission.READ}
+_HINT_LENGTH = 11
 
 
 def declared_people(settings: Settings) -> People:
@@ -18,7 +41,9 @@ def declared_people(settings: Settings) -> People:
         accounts=tuple(_account(entry) for entry in (*settings.accounts, *settings.auth_users)),
         apps=tuple(_app(entry, settings.pushover_monthly_limit) for entry in settings.apps),
         keys=tuple(TopicKey(key=entry.key, topic=entry.topic, declared=True) for entry in settings.keys),
-        tokens=tuple(_token(entry) for entry in settings.auth_tokens),
+        tokens=tuple(_token(entry) for entry in owned_tokens(settings)),
+        access=tuple(_entry(entry) for entry in settings.auth_access),
+        groups=tuple(_group(entry) for entry in settings.groups),
     )
 
 
@@ -47,11 +72,31 @@ def _app(entry: AppEntry, monthly_limit: int) -> App:
     )
 
 
-def _token(entry: TokenEntry) -> AccessToken:
+def _token(entry: OwnedTokenEntry) -> AccessToken:
+    token = entry.token
     return AccessToken(
-        token_hash=hash_access_token(entry.token),
+        token_hash=hash_access_token(token.token),
         account=entry.account,
-        label=entry.label,
-        hint=entry.token[-4:],
+        label=token.label,
+        hint=token.token[:_HINT_LENGTH],
+        permissions=frozenset(_PERMISSIONS[name] for name in token.permissions),
+        patterns=token.topics,
+        declared=True,
+    )
+
+
+def _entry(entry: AccessEntry) -> AclEntry:
+    return AclEntry(account=entry.account, pattern=entry.pattern, access=entry.access, declared=True)
+
+
+def _group(entry: GroupEntry) -> Group:
+    return Group(
+        key=entry.key,
+        name=entry.name,
+        account=entry.account,
+        members=tuple(
+            Member(account=one.account, device=one.device, memo=one.memo, enabled=one.enabled)
+            for one in entry.members
+        ),
         declared=True,
     )

@@ -5,21 +5,31 @@ the defaults. Keys are ntfy's where they mean the same. All mistakes are reporte
 and where it came from; the values of secrets appear in no message and no `repr`.
 """
 
-from ntfyish.settings.entries import AccountEntry, AppEntry, KeyEntry, TokenEntry
+from ntfyish.settings.entries import (
+    AccessEntry,
+    AccountEntry,
+    AppEntry,
+    GroupEntry,
+    KeyEntry,
+    OwnedTokenEntry,
+)
 from ntfyish.settings.loading import Loaded, SettingsError, find_config_file, load, read
-from ntfyish.settings.schema import Settings
+from ntfyish.settings.schema import Settings, owned_tokens
 from ntfyish.settings.values import ListenAddress
 
 __all__ = [
+    "AccessEntry",
     "AccountEntry",
     "AppEntry",
+    "GroupEntry",
     "KeyEntry",
     "ListenAddress",
     "Loaded",
+    "OwnedTokenEntry",
     "Settings",
     "SettingsError",
-    "TokenEntry",
     "find_config_file",
     "load",
+    "owned_tokens",
     "read",
 ]

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ntfyish.model.acl import EVERYONE
 from ntfyish.model.durations import format_duration, format_size
 from ntfyish.model.topic import DISALLOWED
-from ntfyish.settings.schema import Settings
+from ntfyish.settings.schema import Settings, owned_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ def _keys_differ(settings: Settings) -> Iterator[str]:
     for key, owner in (
         *((account.user_key, f"account {account.name}") for account in settings.accounts),
         *((key.key, f"topic {key.topic}") for key in settings.keys),
+        *((group.key, f"group {group.name}") for group in settings.groups),
     ):
         if key and (other := addressed.setdefault(key, owner)) is not owner:
             yield f"{owner} has the same key as {other}"
@@ -80,14 +82,50 @@ def _app_tokens_differ(settings: Settings) -> Iterator[str]:
 
 
 def _access_tokens_differ(settings: Settings) -> Iterator[str]:
-    if _twice(token.token for token in settings.auth_tokens):
+    if _twice(declared.token.token for declared in owned_tokens(settings)):
         yield "two of the tokens are the same"
 
 
+def _declared_roles(settings: Settings) -> dict[str, str]:
+    return {account.name: account.role for account in (*settings.accounts, *settings.auth_users)}
+
+
 def _tokens_have_accounts(settings: Settings) -> Iterator[str]:
-    declared = {account.name for account in (*settings.accounts, *settings.auth_users)}
-    for name in sorted({token.account for token in settings.auth_tokens} - declared):
+    for name in sorted({token.account for token in settings.auth_tokens} - _declared_roles(settings).keys()):
         yield f"the account {name} is declared neither in accounts nor in auth-users"
+
+
+def _entries_have_accounts(settings: Settings) -> Iterator[str]:
+    roles = _declared_roles(settings)
+    for name in sorted({entry.account for entry in settings.auth_access} - {EVERYONE}):
+        if name not in roles:
+            yield f"the account {name} is declared neither in accounts nor in auth-users"
+        elif roles[name] == "admin":
+            yield f"the account {name} is an administrator's, who may do everything; it needs no entries"
+
+
+def _entries_differ(settings: Settings) -> Iterator[str]:
+    for entry in _twice(f"{entry.account}:{entry.pattern}" for entry in settings.auth_access):
+        yield f"there are two entries for {entry}"
+
+
+def _members_differ(settings: Settings) -> Iterator[str]:
+    for group in settings.groups:
+        for name in _twice(
+            f"{member.account}'s device {member.device}" if member.device else member.account
+            for member in group.members
+        ):
+            yield f"{name} is in the group {group.name} twice"
+
+
+def _signup_needs_login(settings: Settings) -> Iterator[str]:
+    if settings.enable_signup and not settings.enable_login:
+        yield "needs enable-login"
+
+
+def _required_login_needs_login(settings: Settings) -> Iterator[str]:
+    if settings.require_login and not settings.enable_login:
+        yield "needs enable-login"
 
 
 def _keys_have_topics(settings: Settings) -> Iterator[str]:
@@ -103,9 +141,14 @@ CHECKS = (
     Check(("subscriber-backlog-size", "message-size-limit"), _message_fits_backlog),
     Check(("pushover-expire-max", "pushover-expire-clamp", "pushover-retry-min"), _emergency_ranges),
     Check(("accounts", "auth-users"), _account_names_differ),
-    Check(("keys", "accounts"), _keys_differ),
+    Check(("keys", "accounts", "groups"), _keys_differ),
     Check(("apps",), _app_tokens_differ),
-    Check(("auth-tokens",), _access_tokens_differ),
+    Check(("auth-tokens", "accounts"), _access_tokens_differ),
     Check(("auth-tokens", "auth-users", "accounts"), _tokens_have_accounts),
+    Check(("auth-access", "auth-users", "accounts"), _entries_have_accounts),
+    Check(("auth-access",), _entries_differ),
+    Check(("groups",), _members_differ),
+    Check(("enable-signup", "enable-login"), _signup_needs_login),
+    Check(("require-login", "enable-login"), _required_login_needs_login),
     Check(("keys", "disallowed-topics"), _keys_have_topics),
 )

@@ -1,17 +1,35 @@
-"""What is declared in lists: accounts, apps, keys, and ntfy's one-line users and tokens."""
+"""What is declared in lists: accounts, apps, keys, groups, and ntfy's one-line users, tokens and access."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ntfyish.model.acl import EVERYONE, PATTERN, TopicAccess, parse_access
+from ntfyish.model.errors import Invalid
 from ntfyish.model.passwords import BCRYPT_PATTERN, find_password_fault
-from ntfyish.model.people import ACCOUNT_NAME_PATTERN
-from ntfyish.settings.values import AccountName, Count, Device, Items, Key, Name, Switch, Text, Topic, Word
+from ntfyish.settings.values import (
+    EVERYBODY_WORD,
+    AccountName,
+    Count,
+    Device,
+    Entries,
+    Items,
+    Key,
+    Name,
+    Pattern,
+    Switch,
+    Text,
+    Topic,
+    Word,
+    account_name,
+)
 
 _ACCESS_TOKEN = re.compile(r"tk_[-_A-Za-z0-9]{29}")
+_TOKEN_FORM = "must be tk_ and 29 letters and digits"
+_LONGEST_MEMO = 200  # as Pushover allows
 
 
 def _password(value: object) -> str:
@@ -28,6 +46,24 @@ def _password_hash(value: object) -> str:
     return value
 
 
+def _access_token(value: object) -> str:
+    if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
+        raise ValueError(_TOKEN_FORM)
+    return value
+
+
+def _memo(text: str) -> str:
+    if len(text) > _LONGEST_MEMO or not (text.isprintable() or not text):
+        raise ValueError(f"must be at most {_LONGEST_MEMO} printable characters")
+    return text
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("must be publish, subscribe, or both")
+    return values
+
+
 class Entry(BaseModel):
     """One item of a list of declarations: immutable, keys in kebab case, unknown ones refused."""
 
@@ -38,6 +74,22 @@ class Entry(BaseModel):
         alias_generator=lambda name: name.replace("_", "-"),
         validate_by_name=True,
     )
+
+
+class TokenEntry(Entry):
+    """A declared access token of an account, which may be limited.
+
+    Attributes:
+        permissions: ``publish``, ``subscribe``, or both, which is the default.
+        topics: patterns of the topics it may be used for; () for all.
+    """
+
+    token: Annotated[str, BeforeValidator(_access_token)] = Field(repr=False)
+    label: Text = ""
+    permissions: Annotated[
+        tuple[Annotated[Literal["publish", "subscribe"], Word], ...], Items, AfterValidator(_some)
+    ] = ("publish", "subscribe")
+    topics: Annotated[tuple[Pattern, ...], Items] = ()
 
 
 class AccountEntry(Entry):
@@ -57,6 +109,7 @@ class AccountEntry(Entry):
     email: Text = ""
     devices: Annotated[tuple[Device, ...], Items] = ()
     stream: Switch = True
+    tokens: Annotated[tuple[TokenEntry, ...], Entries] = ()
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:
@@ -83,12 +136,37 @@ class KeyEntry(Entry):
     topic: Topic
 
 
-class TokenEntry(Entry):
-    """A declared access token of an account."""
+class MemberEntry(Entry):
+    """An account in a group; `device` is "" for all of its devices."""
 
     account: AccountName
-    token: str = Field(repr=False)
-    label: str = ""
+    device: Device = ""
+    memo: Annotated[Text, AfterValidator(_memo)] = ""
+    enabled: Switch = True
+
+
+class GroupEntry(Entry):
+    """A declared group of accounts, and the account it belongs to."""
+
+    name: Name
+    key: Key = Field(repr=False)
+    account: AccountName
+    members: Annotated[tuple[MemberEntry, ...], Entries] = ()
+
+
+class OwnedTokenEntry(Entry):
+    """A declared access token in ntfy's form."""
+
+    account: AccountName
+    token: TokenEntry
+
+
+class AccessEntry(Entry):
+    """What an account, or `EVERYONE`, may do with the topics of a pattern."""
+
+    account: str
+    pattern: str
+    access: TopicAccess
 
 
 def _user_line(value: object) -> object:
@@ -99,28 +177,51 @@ def _user_line(value: object) -> object:
     if len(parts) != 3:
         raise ValueError("must be user:bcrypt-hash:role")
     name, password_hash, role = parts
-    if ACCOUNT_NAME_PATTERN.fullmatch(name) is None:
-        raise ValueError("the user's name must be letters, digits and - _ . + @ only")
     if role not in ("user", "admin"):
         raise ValueError("the role must be user or admin")
     return AccountEntry.model_validate(
-        {"name": name, "password-hash": _password_hash(password_hash), "role": role}
+        {"name": _user_name(name), "password-hash": _password_hash(password_hash), "role": role}
     )
 
 
 def _token_line(value: object) -> object:
     """Take ntfy's ``user:tk_...[:label]`` apart."""
-    if isinstance(value, TokenEntry):
+    if isinstance(value, OwnedTokenEntry):
         return value
     parts = [part.strip() for part in value.split(":", 2)] if isinstance(value, str) else []
     if len(parts) < 2:
         raise ValueError("must be user:tk_...[:label]")
-    if ACCOUNT_NAME_PATTERN.fullmatch(parts[0]) is None:
-        raise ValueError("the user's name must be letters, digits and - _ . + @ only")
     if _ACCESS_TOKEN.fullmatch(parts[1]) is None:
-        raise ValueError("the token must be tk_ and 29 letters and digits")
-    return TokenEntry(account=parts[0], token=parts[1], label=parts[2] if len(parts) == 3 else "")
+        raise ValueError(f"the token {_TOKEN_FORM}")
+    token = TokenEntry(token=parts[1], label=parts[2] if len(parts) == 3 else "")
+    return OwnedTokenEntry(account=_user_name(parts[0]), token=token)
+
+
+def _access_line(value: object) -> object:
+    """Take ntfy's ``user:pattern:permission`` apart."""
+    if isinstance(value, AccessEntry):
+        return value
+    parts = [part.strip() for part in value.split(":")] if isinstance(value, str) else []
+    if len(parts) != 3:
+        raise ValueError("must be user:topic-pattern:permission")
+    name, pattern, word = parts
+    account = EVERYONE if name in (EVERYONE, EVERYBODY_WORD) else _user_name(name)
+    if PATTERN.fullmatch(pattern) is None:
+        raise ValueError("the topic pattern must be 1 to 64 of A-Z a-z 0-9 _ - and * for anything")
+    try:
+        access = parse_access(word)
+    except Invalid:
+        raise ValueError("the permission must be read-write, read-only, write-only or deny-all") from None
+    return AccessEntry(account=account, pattern=pattern, access=access)
+
+
+def _user_name(name: str) -> str:
+    try:
+        return account_name(name)
+    except ValueError as error:
+        raise ValueError(f"the user's name {error}") from None
 
 
 UserLine = Annotated[AccountEntry, BeforeValidator(_user_line)]
-TokenLine = Annotated[TokenEntry, BeforeValidator(_token_line)]
+TokenLine = Annotated[OwnedTokenEntry, BeforeValidator(_token_line)]
+AccessLine = Annotated[AccessEntry, BeforeValidator(_access_line)]

@@ -22,9 +22,9 @@ _HEAD = """\
 # The configuration of ntfyish. Every setting is here, commented out, with its default or an example.
 #
 # Put it at /etc/ntfyish/config.yml, or name it with --config or $NTFYISH_CONFIG. Each setting can also be
-# given as a flag (--keepalive-interval 30s; not the lists of people, apps, keys and tokens) or as an
-# environment variable (NTFYISH_KEEPALIVE_INTERVAL=30s; lists are comma-separated, and accounts, apps and keys
-# are JSON). Flags win over the environment, the environment over this file.
+# given as a flag (--keepalive-interval 30s; not the lists of people and what is theirs) or as an environment
+# variable (NTFYISH_KEEPALIVE_INTERVAL=30s; lists are comma-separated, and accounts, apps, keys and groups are
+# JSON). Flags win over the environment, the environment over this file.
 #
 # Durations are written like 500ms, 45s, 1h30m or 2d, sizes like 4096, 4K, 15M or 1G (in powers of 1024).
 # `ntfyish serve --check-config` says what is wrong."""

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from ntfyish.model.durations import format_duration, format_size
 from ntfyish.settings.checks import CHECKS
-from ntfyish.settings.entries import AccountEntry, AppEntry, Entry, KeyEntry
+from ntfyish.settings.entries import (
+    AccountEntry,
+    AppEntry,
+    Entry,
+    GroupEntry,
+    KeyEntry,
+    MemberEntry,
+    TokenEntry,
+)
 from ntfyish.settings.schema import LEGACY, Settings, key_of
 from ntfyish.settings.sources import Source, from_environment, from_file, from_flags, suggest
 
@@ -20,7 +28,13 @@ SYSTEM_CONFIG = Path("/etc/ntfyish/config.yml")
 SYSTEM_DATA = Path("/var/lib/ntfyish")
 
 _KEYS = {key_of(attribute): attribute for attribute in Settings.model_fields}
-_ENTRIES: dict[str, type[Entry]] = {"accounts": AccountEntry, "apps": AppEntry, "keys": KeyEntry}
+_ENTRIES: dict[str, type[Entry]] = {
+    "accounts": AccountEntry,
+    "apps": AppEntry,
+    "keys": KeyEntry,
+    "groups": GroupEntry,
+}
+_NESTED: dict[str, type[Entry]] = {"tokens": TokenEntry, "members": MemberEntry}
 
 
 class SettingsError(Exception):
@@ -143,7 +157,9 @@ def _explain(fault: Any, key: str) -> str:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            known = [name.replace("_", "-") for name in _ENTRIES[key].model_fields]
+            # accounts, 0, [tokens, 0,] the unknown key
+            entry = _NESTED[fault["loc"][-3]] if len(fault["loc"]) > 3 else _ENTRIES[key]
+            known = [name.replace("_", "-") for name in entry.model_fields]
             return f"there is no such key{suggest(str(fault['loc'][-1]), known)}"
         case "greater_than_equal":
             return f"must be at least {_amount(key, context['ge'])}"

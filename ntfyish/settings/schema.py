@@ -19,7 +19,16 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ntfyish.settings.entries import AccountEntry, AppEntry, KeyEntry, TokenLine, UserLine
+from ntfyish.settings.entries import (
+    AccessLine,
+    AccountEntry,
+    AppEntry,
+    GroupEntry,
+    KeyEntry,
+    OwnedTokenEntry,
+    TokenLine,
+    UserLine,
+)
 from ntfyish.settings.values import (
     BaseUrl,
     Bytes,
@@ -32,6 +41,7 @@ from ntfyish.settings.values import (
     Listen,
     ListenAddress,
     Network,
+    NetworkOrHost,
     Seconds,
     Switch,
     TimeZone,
@@ -42,6 +52,9 @@ from ntfyish.settings.values import (
 _DAY_S = 86_400.0
 _KIB = 1024
 _MIB = 1024 * _KIB
+_MOST = 10**9
+_SOONEST_S = 0.001
+_LATEST_S = 366 * _DAY_S
 
 # What `pushover-profile: legacy` changes, unless it is set: Pushover's older limits.
 LEGACY: Mapping[str, object] = {
@@ -167,6 +180,15 @@ class Settings(BaseSettings):
         example='\n- "ben:$2a$10$Onhj5qUC9X0jxfWT73xGtuzhq.uW8Rp9Cb.PcOY7TC1y0ouV1FISu:user"',
         secret=True,
     )
+    auth_access: Annotated[tuple[AccessLine, ...], Items] = _setting(
+        (),
+        "Who may do what with which topics, in ntfy's form: user:topic-pattern:permission. The user is"
+        " everyone, or declared and no administrator; * in a pattern is any run of characters; permissions"
+        " are as in auth-default-access. A user's own entries decide before everyone's, longer patterns"
+        " before shorter ones.",
+        example='\n- "everyone:up*:write-only"\n- "ben:alerts:read-only"',
+        secret=True,
+    )
     auth_tokens: Annotated[tuple[TokenLine, ...], Items] = _setting(
         (),
         "Access tokens in ntfy's form: user:token[:label]. The user must be declared.",
@@ -176,10 +198,14 @@ class Settings(BaseSettings):
     accounts: Annotated[tuple[AccountEntry, ...], Entries] = _setting(
         (),
         "Accounts. password or password-hash (bcrypt); role: user or admin; user-key is made when left out;"
-        " devices are Open Client devices; stream: false stops delivery to the inbox topic.",
+        " devices are Open Client devices; stream: false stops delivery to the inbox topic. A token's"
+        " permissions are publish, subscribe, or both; its topics are patterns; without either it may do what"
+        " its account may.",
         example='\n- name: phil\n  password: "change me"\n  role: user\n'
         "  user-key: uQiRzpo4DXghDmr9QzzfQu27cmVRsG\n  email: phil@example.org\n"
-        "  devices: [droid2, iphone]\n  stream: true",
+        "  devices: [droid2, iphone]\n  stream: true\n  tokens:\n"
+        "    - token: tk_exampleexampleexampleexample2\n      label: doorbell\n      permissions: publish\n"
+        "      topics: [door, alarm-*]",
         secret=True,
     )
     apps: Annotated[tuple[AppEntry, ...], Entries] = _setting(
@@ -195,6 +221,75 @@ class Settings(BaseSettings):
         example="\n- key: tAlertsAlertsAlertsAlertsAlert\n  topic: alerts",
         secret=True,
     )
+    groups: Annotated[tuple[GroupEntry, ...], Entries] = _setting(
+        (),
+        "Groups of accounts with one key, to which Pushover clients write. device: one device only;"
+        " enabled: false keeps a member from getting anything.",
+        example="\n- name: oncall\n  key: gznej3rKEVAvPUxu9vvNnqpmZpokzF\n  account: phil\n  members:\n"
+        "    - account: phil\n    - account: vera\n      device: pad\n      memo: weekends\n"
+        "      enabled: false",
+        secret=True,
+    )
+    enable_login: Switch = _setting(False, "Let people log in in the web app.")
+    enable_signup: Switch = _setting(False, "Let everybody make an account. Needs enable-login.")
+    enable_reservations: Switch = _setting(
+        False, "Let accounts reserve topics, as many as their tier allows; administrators any number."
+    )
+    require_login: Switch = _setting(False, "Show the web app only to those logged in. Needs enable-login.")
+
+    visitor_request_limit_burst: Count = _setting(
+        60,
+        "Requests that a visitor may make at once. A visitor is an account, or else an address or network.",
+        section="Limits of visitors",
+        ge=1,
+        le=_MOST,
+    )
+    visitor_request_limit_replenish_s: Seconds = _setting(
+        5.0, "How long until a visitor may make one more request.", ge=_SOONEST_S, le=_LATEST_S
+    )
+    visitor_request_limit_exempt_hosts: Annotated[tuple[NetworkOrHost, ...], Items] = _setting(
+        (),
+        "Addresses, networks and host names without these limits of requests and messages. Names are looked"
+        " up once, at the start.",
+        example='["10.0.0.0/8", "2001:db8::/32", "printer.example.com"]',
+    )
+    visitor_message_daily_limit: Count = _setting(
+        0,
+        "Messages that a visitor may publish between two midnights (UTC). 0 for as many as"
+        " visitor-request-limit-replenish allows in a day.",
+        le=_MOST,
+    )
+    visitor_subscription_limit: Count = _setting(
+        30, "Streams that a visitor may have open at once.", ge=1, le=_MOST
+    )
+    visitor_auth_failure_limit_burst: Count = _setting(
+        30,
+        "Failed logins from an address or network at once. What fails beyond that is one request too many.",
+        ge=1,
+        le=_MOST,
+    )
+    visitor_auth_failure_limit_replenish_s: Seconds = _setting(
+        60.0, "How long until one more login may fail.", ge=_SOONEST_S, le=_LATEST_S
+    )
+    visitor_account_creation_limit_burst: Count = _setting(
+        3, "Accounts that may be made from an address or network at once.", ge=1, le=_MOST
+    )
+    visitor_account_creation_limit_replenish_s: Seconds = _setting(
+        _DAY_S, "How long until one more account may be made.", ge=_SOONEST_S, le=_LATEST_S
+    )
+    visitor_topic_creation_limit_burst: Count = _setting(
+        100, "New topics that a visitor may use at once.", ge=1, le=_MOST
+    )
+    visitor_topic_creation_limit_replenish_s: Seconds = _setting(
+        60.0, "How long until a visitor may use one more new topic.", ge=_SOONEST_S, le=_LATEST_S
+    )
+    visitor_prefix_bits_ipv4: Count = _setting(
+        32, "IPv4 addresses that have these first bits in common are one visitor.", ge=1, le=32
+    )
+    visitor_prefix_bits_ipv6: Count = _setting(
+        64, "IPv6 addresses that have these first bits in common are one visitor.", ge=1, le=128
+    )
+    global_topic_limit: Count = _setting(15_000, "Topics in use at once, by all visitors.", ge=1, le=_MOST)
 
     pushover_profile: Annotated[Literal["current", "legacy"], Word] = _setting(
         "current",
@@ -280,3 +375,12 @@ class Settings(BaseSettings):
         """Take the layers, each of which knows where it is from, instead of this process's environment."""
         assert isinstance(init_settings, InitSettingsSource)
         return tuple(InitSettingsSource(settings_cls, layer) for layer in init_settings.init_kwargs["layers"])
+
+
+def owned_tokens(settings: Settings) -> tuple[OwnedTokenEntry, ...]:
+    """Return all declared access tokens: those in ntfy's form, then those of the accounts."""
+    return settings.auth_tokens + tuple(
+        OwnedTokenEntry(account=account.name, token=token)
+        for account in settings.accounts
+        for token in account.tokens
+    )

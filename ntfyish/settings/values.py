@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator
 
+from ntfyish.model.acl import PATTERN
 from ntfyish.model.durations import parse_duration, parse_size
 from ntfyish.model.errors import Invalid
 from ntfyish.model.people import ACCOUNT_NAME_PATTERN, DEVICE_PATTERN, KEY_PATTERN
@@ -37,8 +38,11 @@ _BASE_URL = re.compile(r"https?://[^\s/?#@\\]+/?", re.IGNORECASE)
 _LISTEN = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>[0-9]{1,5})"
 )
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _MODE = re.compile(r"(?:0o?)?([0-7]{3})")
+EVERYBODY_WORD = "everyone"  # instead of "*" in an access entry
 _LONGEST_SHOWN = 60
 _LONGEST_NAME = 250
 
@@ -172,6 +176,19 @@ def _network(value: object) -> IPv4Network | IPv6Network:
         raise ValueError(f"{show(value)} is neither an IP address nor a network like 10.0.0.0/8") from None
 
 
+def _network_or_host(value: object) -> IPv4Network | IPv6Network | str:
+    text = _text(value)
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        # A last label of digits is a mistyped address: there is no such top-level domain.
+        if _HOST.fullmatch(text) is None or text.rstrip(".").rpartition(".")[2].isdigit():
+            raise ValueError(
+                f"{show(value)} is neither an IP address, nor a network like 10.0.0.0/8, nor a host name"
+            ) from None
+        return text
+
+
 def _timezone(value: object) -> str:
     text = _text(value)
     try:
@@ -212,6 +229,19 @@ def _name(text: str) -> str:
     return text
 
 
+def account_name(text: str) -> str:
+    """Return `text` if it may name an account.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if ACCOUNT_NAME_PATTERN.fullmatch(text) is None:
+        raise ValueError("must be letters, digits and - _ . + @ only")
+    if text == EVERYBODY_WORD:
+        raise ValueError(f"must not be {EVERYBODY_WORD}, which means everybody")
+    return text
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
@@ -224,6 +254,7 @@ FileMode = Annotated[int, BeforeValidator(_mode)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 HeaderName = Annotated[str, BeforeValidator(_header)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+NetworkOrHost = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_network_or_host)]
 TimeZone = Annotated[str, BeforeValidator(_timezone)]
 Items = BeforeValidator(_items)
 Entries = BeforeValidator(_entries)
@@ -231,6 +262,7 @@ Name = Annotated[Text, AfterValidator(_name)]
 Topic = Annotated[Text, AfterValidator(_matching(TOPIC_PATTERN, "must be 1 to 64 of A-Z a-z 0-9 _ -"))]
 Key = Annotated[Text, AfterValidator(_matching(KEY_PATTERN, "must be 30 letters and digits"))]
 Device = Annotated[Text, AfterValidator(_matching(DEVICE_PATTERN, "must be 1 to 25 of A-Z a-z 0-9 _ -"))]
-AccountName = Annotated[
-    Text, AfterValidator(_matching(ACCOUNT_NAME_PATTERN, "must be letters, digits and - _ . + @ only"))
+Pattern = Annotated[
+    Text, AfterValidator(_matching(PATTERN, "must be 1 to 64 of A-Z a-z 0-9 _ - and * for anything"))
 ]
+AccountName = Annotated[Text, AfterValidator(account_name)]

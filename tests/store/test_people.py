@@ -560,6 +560,15 @@ async def test_a_contradictory_declaration_changes_nothing(
     assert await people.load() == EVERYBODY
 
 
+async def test_accounts_that_the_declaration_lacks_are_named(people: PeopleDatabase) -> None:
+    group = replace(ONCALL, members=(Member(account="max"),))
+    entry = replace(ALL_MAY_READ, owner="")
+    with pytest.raises(NotFound) as caught:
+        await people.reconcile(People((VERA,), (BACKUPS,), access=(entry,), groups=(group,)))
+    assert caught.value.reason is Reason.ACCOUNT_UNKNOWN
+    assert caught.value.detail == "there is no account of one of these names: max, phil"
+
+
 async def test_neither_tokens_nor_password_hashes_show_in_the_repr_of_a_snapshot(
     people: PeopleDatabase,
 ) -> None:

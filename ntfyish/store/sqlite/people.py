@@ -35,6 +35,8 @@ from ntfyish.store.sqlite.schema import PEOPLE
 
 FILE_NAME = "people.db"
 
+_KEY_SHARED = "a key is already that of another account, topic or group"
+
 T = TypeVar("T")
 
 
@@ -98,7 +100,8 @@ class PeopleDatabase:
 
         Raises:
             Conflict: something is declared twice, or a key is somebody else's.
-            NotFound: an app, token, access entry, group or member names an account that does not exist.
+            NotFound: ACCOUNT_UNKNOWN; an app, token, access entry, group or member names an account that does
+                not exist. The detail says which.
         """
         await self._write(partial(_reconcile, declared=declared))
 
@@ -186,8 +189,9 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[PeopleChange]) -> N
 
 def _reconcile(connection: sqlite3.Connection, declared: People) -> None:
     reconcile(connection, declared)
-    accounts = [account for account in ACCOUNTS.load(connection) if account.declared]
-    _check_recipients(connection, [*accounts, *declared.keys, *declared.groups])
+    shared = "SELECT 1 FROM recipients GROUP BY key HAVING count(*) > 1 LIMIT 1"
+    if connection.execute(shared).fetchone():
+        raise Conflict(detail=_KEY_SHARED)
 
 
 def _completed(connection: sqlite3.Connection, record: Record) -> Record:
@@ -204,4 +208,4 @@ def _check_recipients(connection: sqlite3.Connection, written: Sequence[Record])
     keys += [record.key for record in written if isinstance(record, TopicKey | Group)]
     shared = "SELECT 1 FROM recipients WHERE key = ? LIMIT 1 OFFSET 1"
     if any(connection.execute(shared, (key,)).fetchone() for key in keys):
-        raise Conflict(detail="a key is already that of another account, topic or group")
+        raise Conflict(detail=_KEY_SHARED)

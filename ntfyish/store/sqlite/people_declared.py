@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from ntfyish.core.ports import People
-from ntfyish.model.errors import Conflict
-from ntfyish.model.people import AccessToken, Account, UserKey, new_key
+from ntfyish.model.acl import EVERYONE, AclEntry
+from ntfyish.model.errors import Conflict, NotFound, Reason
+from ntfyish.model.people import AccessToken, Account, App, Group, UserKey, new_key
 from ntfyish.store.sqlite.people_table import Identity, Table
 from ntfyish.store.sqlite.people_tables import ACCOUNTS, APPS, ENTRIES, GROUPS, KEYS, TOKENS
 
@@ -33,12 +34,15 @@ def reconcile(connection: sqlite3.Connection, declared: People) -> None:
         _forget(connection, table, records)
     _forget(connection, ACCOUNTS, declared.accounts)
     _put_accounts(connection, declared.accounts)
+    _check_accounts(connection, declared)
     for table, records in dependent:
-        stored = _stored(connection, table)
+        stored = _stored(connection, table) if records else {}
         for record in records:
             known = stored.get(table.identity_of(record))
             wanted = _token(record, known) if isinstance(record, AccessToken) else record
-            _put(connection, table, replace(wanted, declared=True), known)
+            wanted = replace(wanted, declared=True)
+            if wanted != known:
+                table.put(connection, wanted)
 
 
 def _stored(connection: sqlite3.Connection, table: Table[Any]) -> Stored:
@@ -50,14 +54,9 @@ def _forget(connection: sqlite3.Connection, table: Table[Any], declared: Sequenc
     kept = {table.identity_of(record) for record in declared}
     if len(kept) != len(declared):
         raise Conflict(detail=f"two of the declared {table.name.replace('_', ' ')} are the same")
-    for identity, record in _stored(connection, table).items():
-        if record.declared and identity not in kept:
+    for identity in table.declared(connection):
+        if identity not in kept:
             table.delete(connection, identity)
-
-
-def _put(connection: sqlite3.Connection, table: Table[Any], record: Any, known: Any) -> None:
-    if record != known:
-        table.put(connection, record)
 
 
 def _put_accounts(connection: sqlite3.Connection, declared: Sequence[Account]) -> None:
@@ -75,6 +74,24 @@ def _put_accounts(connection: sqlite3.Connection, declared: Sequence[Account]) -
         connection.execute("UPDATE accounts SET user_key = '!' || name WHERE name = ?", (account.name,))
     for account in changed:
         ACCOUNTS.put(connection, account)
+
+
+def _check_accounts(connection: sqlite3.Connection, declared: People) -> None:
+    """Name the accounts that are missing, which a foreign key does not."""
+    owned: tuple[App | AccessToken | AclEntry | Group, ...] = (
+        *declared.apps,
+        *declared.tokens,
+        *declared.access,
+        *declared.groups,
+    )
+    named = {record.account for record in owned} | {
+        member.account for group in declared.groups for member in group.members
+    }
+    known = {name for (name,) in connection.execute("SELECT name FROM accounts")}
+    if missing := sorted(named - known - {EVERYONE}):
+        raise NotFound(
+            Reason.ACCOUNT_UNKNOWN, f"there is no account of one of these names: {', '.join(missing)}"
+        )
 
 
 def _account(account: Account, known: Account | None) -> Account:

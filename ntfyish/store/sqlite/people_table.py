@@ -100,6 +100,11 @@ class Table(Generic[T]):
         if connection.execute(statement, identity).rowcount == 0:
             raise NotFound
 
+    def declared(self, connection: sqlite3.Connection) -> list[Identity]:
+        """Return the identities of the declared records."""
+        names = ", ".join(column.name for column in self.columns[: self.identity])
+        return connection.execute(f"SELECT {names} FROM {self.name} WHERE declared").fetchall()
+
     def identity_of(self, record: T) -> Identity:
         """Return the identity of a record."""
         return tuple(getattr(record, column.name) for column in self.columns[: self.identity])
