@@ -103,7 +103,9 @@ def _show_rich(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")  # keys are to be copied whole
     for row in rows:
         table.add_row(*map(Text, row))  # Text: names in square brackets are no markup
     Console().print(table)

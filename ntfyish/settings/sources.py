@@ -19,7 +19,7 @@ PREFIX = "NTFYISH_"
 CLIENT_VARIABLES = frozenset(
     PREFIX + name
     for name in (
-        *("CONFIG", "PASSWORD", "SERVER", "USER", "TOKEN", "TOPIC"),
+        *("CONFIG", "PASSWORD", "PASSWORD_HASH", "SERVER", "USER", "TOKEN", "TOPIC"),
         *("MESSAGE", "TITLE", "PRIORITY", "TAGS", "DELAY", "CLICK", "ICON", "ACTIONS", "ATTACH", "MARKDOWN"),
         *("NO_CACHE", "SEQUENCE_ID", "QUIET", "SINCE", "POLL", "SCHEDULED"),
     )
