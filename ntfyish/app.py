@@ -13,26 +13,35 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 from ntfyish import __version__
 from ntfyish.bus.local import LocalBus
 from ntfyish.core.access import NOTE_USES_S, Access
 from ntfyish.core.address_book import AddressBook
+from ntfyish.core.administration import Administration
+from ntfyish.core.buckets import Rate
 from ntfyish.core.clock import SystemClock
+from ntfyish.core.daily_counts import COUNTS_S, DAY_S, SUBJECT_PREFIX, day_of
 from ntfyish.core.declared import declared_people
 from ntfyish.core.directory import REFRESH_S, Directory
 from ntfyish.core.feed import Feed
 from ntfyish.core.first_start import FirstStart, make_first
+from ntfyish.core.holdings import Holdings
 from ntfyish.core.hub import Hub
-from ntfyish.core.ports import Clock, MessageStore, PeopleStore
+from ntfyish.core.limits import Limits, LimitValues, Network
+from ntfyish.core.logins import Logins
+from ntfyish.core.ports import Clock, MessageStore, People, PeopleStore
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
+from ntfyish.core.statistics import Statistics
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
+from ntfyish.core.topics import IDLE_S
 from ntfyish.logs import logging_to
 from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import Unavailable
@@ -42,14 +51,20 @@ from ntfyish.store.sqlite.messages import MessageDatabase
 from ntfyish.store.sqlite.people import PeopleDatabase
 from ntfyish.web.front import Fronts
 from ntfyish.web.http import Dialect
+from ntfyish.web.ntfy.accounts import Accounts
+from ntfyish.web.ntfy.admin import Users
+from ntfyish.web.ntfy.callers import Service
 from ntfyish.web.ntfy.dialect import NtfyDialect
 from ntfyish.web.ntfy.drafts import PublishLimits
+from ntfyish.web.ntfy.rules import ServiceRules
+from ntfyish.web.ntfy.service import ServerService
 from ntfyish.web.pushover.dialect import PushoverDialect
 from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.router import Router
 from ntfyish.web.server import AiohttpLane
 from ntfyish.web.streams import EXPIRE_S, Streams
+from ntfyish.web.visitor import Visitors
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +130,25 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         feed = Feed(store, hub, clock)
         streams = Streams(feed, tasks, access, clock.now, settings.subscriber_backlog_size_bytes)
         directory.on_change(streams.recheck)
+        limits = Limits(
+            await _limit_values(settings),
+            clock,
+            load=store.counter,
+            write=store.post,
+            find_tier=directory.find_tier,
+            is_heard=hub.is_heard,
+        )
+        limits.topics.use(await store.topics(settings.global_topic_limit), clock.monotonic())
+        stack.push_async_callback(_note_last_counts, limits)
+        logins = Logins(access, limits, clock)
+        visitors = Visitors(
+            limits,
+            logins,
+            behind_proxy=settings.behind_proxy,
+            forwarded_header=settings.proxy_forwarded_header,
+            trusted=settings.proxy_trusted_hosts,
+        )
+        statistics = Statistics(lambda: store.head, settings.manager_interval_s)
         heads = HeadWriter(clock.now)
         disallowed = DISALLOWED | frozenset(settings.disallowed_topics)
         router: Router
@@ -128,10 +162,12 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 publisher=publisher,
                 quotas=Quotas(clock, ZoneInfo(settings.pushover_quota_timezone), store.counter),
                 access=access,
+                visitors=visitors,
                 limits=_pushover_limits(settings),
             ),
             NtfyDialect(
                 access=access,
+                visitors=visitors,
                 publisher=publisher,
                 streams=streams,
                 clock=clock,
@@ -142,7 +178,19 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                     delay_limit_s=settings.message_delay_limit_s,
                 ),
                 disallowed_topics=disallowed,
-                healthy=is_healthy,
+                services=_services(
+                    settings,
+                    clock,
+                    is_healthy,
+                    store=store,
+                    people=people,
+                    directory=directory,
+                    access=access,
+                    logins=logins,
+                    limits=limits,
+                    publisher=publisher,
+                    statistics=statistics,
+                ),
             ),
         ]
         router = Router(dialects)
@@ -162,6 +210,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             body_timeout_s=settings.body_timeout_s,
         )
         _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
+        timetable.every("counts", COUNTS_S, lambda: _keep_counts(limits, store, clock))
+        timetable.every("statistics", settings.manager_interval_s, statistics.sample)
         timetable.every("expire", EXPIRE_S, streams.expire)
         timetable.every("uses", NOTE_USES_S, lambda: access.note_uses(people))
         listeners, url = await _listen(settings, fronts)
@@ -180,6 +230,114 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             streams.abort_all()
             for front in list(fronts.open):
                 front.abort()
+
+
+def _services(
+    settings: Settings,
+    clock: Clock,
+    healthy: Callable[[], bool],
+    *,
+    store: MessageStore,
+    people: PeopleStore,
+    directory: Directory,
+    access: Access,
+    logins: Logins,
+    limits: Limits,
+    publisher: Publisher,
+    statistics: Statistics,
+) -> tuple[Service, ...]:
+    """Return what answers below ``/v1/``."""
+
+    async def newest() -> People:
+        await directory.refresh()
+        return directory.people
+
+    administration = Administration(
+        people, clock, load=newest, disallowed_topics=DISALLOWED | frozenset(settings.disallowed_topics)
+    )
+    holdings = Holdings(directory)
+    rules = ServiceRules(
+        enable_signup=settings.enable_signup,
+        enable_login=settings.enable_login,
+        require_login=settings.require_login,
+        enable_reservations=settings.enable_reservations,
+        disallowed_topics=(*sorted(DISALLOWED), *settings.disallowed_topics),
+        cache_duration_s=int(settings.cache_duration_s),
+    )
+    return (
+        ServerService(
+            healthy=healthy, statistics=statistics, directory=directory, limits=limits.values, rules=rules
+        ),
+        Accounts(
+            administration=administration,
+            directory=directory,
+            holdings=holdings,
+            access=access,
+            logins=logins,
+            publisher=publisher,
+            store=store,
+            clock=clock,
+            rules=rules,
+        ),
+        Users(administration=administration, directory=directory, holdings=holdings, store=store),
+    )
+
+
+async def _limit_values(settings: Settings) -> LimitValues:
+    return LimitValues(
+        requests=Rate.of(settings.visitor_request_limit_burst, settings.visitor_request_limit_replenish_s),
+        messages_a_day=settings.visitor_message_daily_limit,
+        subscriptions=settings.visitor_subscription_limit,
+        auth_failures=Rate.of(
+            settings.visitor_auth_failure_limit_burst, settings.visitor_auth_failure_limit_replenish_s
+        ),
+        signups=Rate.of(
+            settings.visitor_account_creation_limit_burst,
+            settings.visitor_account_creation_limit_replenish_s,
+        ),
+        new_topics=Rate.of(
+            settings.visitor_topic_creation_limit_burst, settings.visitor_topic_creation_limit_replenish_s
+        ),
+        topics=settings.global_topic_limit,
+        topic_idle_s=max(IDLE_S, settings.cache_duration_s),
+        exempt=await _resolve(settings.visitor_request_limit_exempt_hosts),
+        ipv4_bits=settings.visitor_prefix_bits_ipv4,
+        ipv6_bits=settings.visitor_prefix_bits_ipv6,
+    )
+
+
+async def _resolve(hosts: Iterable[object]) -> tuple[Network, ...]:
+    """Return the networks that `hosts` are or, for names, have now."""
+    loop = asyncio.get_running_loop()
+    networks: list[Network] = []
+    for host in map(str, hosts):
+        try:
+            networks.append(ip_network(host, strict=False))
+            continue
+        except ValueError:
+            pass
+        try:
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError as error:
+            _log.warning("visitor-request-limit-exempt-hosts: %s is not exempt: %s", host, error)
+            continue
+        networks += [ip_network(str(address[4][0]).partition("%")[0]) for address in found]
+    return tuple(networks)
+
+
+async def _keep_counts(limits: Limits, store: MessageStore, clock: Clock) -> None:
+    """Write the counts that waited, and delete those of days before yesterday."""
+    await limits.messages.flush()
+    yesterday = day_of(clock.now() - DAY_S)
+    while await store.forget_counts(SUBJECT_PREFIX, yesterday, _PRUNE_BATCH) == _PRUNE_BATCH:
+        pass
+
+
+async def _note_last_counts(limits: Limits) -> None:
+    try:
+        await limits.messages.flush()
+    except Unavailable as error:
+        _log.warning("Some messages of today are not counted: %s", error.reason.name)
 
 
 async def _note_last_uses(access: Access, people: PeopleStore) -> None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from ntfyish.core.access import Access
+from ntfyish.core.access import Access, Grant
+from ntfyish.core.limits import Visitor
 from ntfyish.core.ports import Clock
 from ntfyish.core.publisher import Publisher
 from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
 from ntfyish.model.message import Draft, Event
-from ntfyish.model.people import Principal
 from ntfyish.model.topic import TOPIC, is_topic, parse_topics
 from ntfyish.web.formats import Format, JsonFormat, RawFormat, SseFormat, WebSocketFormat
 from ntfyish.web.http import Handler, Request, Response
+from ntfyish.web.ntfy.callers import Caller, Service
+from ntfyish.web.ntfy.callers import Handler as ServiceHandler
 from ntfyish.web.ntfy.drafts import PublishLimits, draft_from_json, draft_from_request
 from ntfyish.web.ntfy.errors import error_response
 from ntfyish.web.ntfy.publish_json import parse_publish_json
@@ -28,6 +30,7 @@ from ntfyish.web.ntfy.queries import query_from_request
 from ntfyish.web.params import Params
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.streams import Stream, Streams
+from ntfyish.web.visitor import Visitors, limit_headers
 from ntfyish.web.websocket import UnsupportedVersion, accept_key, wants_websocket
 
 # The second part is a word or a sequence id, which is spelt like a topic.
@@ -49,37 +52,39 @@ _STREAM_HEADERS = (
     ("Cache-Control", "no-cache"),
     ("X-Accel-Buffering", "no"),  # nginx would hold the stream back
 )
-_SUCCESS = Response(body=b'{"success":true}\n', headers=_CORS)
+_SUCCESS = b'{"success":true}\n'
 _UNIFIEDPUSH = Response(body=b'{"unifiedpush":{"version":1}}\n', headers=_CORS)
 
 
 class NtfyDialect:
-    """Routes of ntfy's topic API, and the health check.
+    """Routes of ntfy's topic API, and the way to the services.
 
     Args:
-        healthy: whether the server takes requests (False while it shuts down).
+        services: what answers below ``/v1/`` (and the script of the same kind).
     """
 
     def __init__(
         self,
         *,
         access: Access,
+        visitors: Visitors,
         publisher: Publisher,
         streams: Streams,
         clock: Clock,
         heads: HeadWriter,
         limits: PublishLimits,
         disallowed_topics: frozenset[str],
-        healthy: Callable[[], bool],
+        services: Sequence[Service],
     ) -> None:
         self._access = access
+        self._visitors = visitors
         self._publisher = publisher
         self._streams = streams
         self._clock = clock
         self._heads = heads
         self._limits = limits
         self._disallowed_topics = disallowed_topics
-        self._healthy = healthy
+        self._services = services
         now = clock.now
         self._formats: dict[tuple[str, bool], Format] = {
             (kind, framed): make(now, framed=framed)
@@ -94,13 +99,15 @@ class NtfyDialect:
             return self._preflight
         if path == "/":
             return self._publish_json if method in ("PUT", "POST") else self._decline
-        if path == "/v1/health":
-            return self._health if method == "GET" else self._decline
+        if path.startswith("/v1/") or path == "/config.js":
+            handler = self._match_service(method, path)
+            if handler is not None or method != "GET":
+                return handler or self._decline
         found = _PATH.fullmatch(path)
         if found is None:
             return self._decline
         topics, second, third = found.groups()
-        handler: Handler | None = None
+        handler = None
         if second is None:
             handler = self._match_one(method, topics) if is_topic(topics) else None
         elif third is None:
@@ -116,10 +123,20 @@ class NtfyDialect:
     def refuse(self, request: Request, error: NtfyishError) -> Response:
         """Return the error as JSON; to a WebSocket client as a bare status, which is all it can see."""
         response = error_response(error)
+        if response.status == 429:
+            response.headers += limit_headers(request.visitor)
+        elif response.status >= 500 and request.visitor is not None:
+            request.visitor.give_back_request()
         if wants_websocket(request):
             response.body = b""
             response.content_type = ""
         return response
+
+    def _match_service(self, method: str, path: str) -> Handler | None:
+        for service in self._services:
+            if (handler := service.match(method, path)) is not None:
+                return partial(self._call, handler)
+        return None
 
     def _match_one(self, method: str, topic: str) -> Handler | None:
         if method in ("PUT", "POST"):
@@ -145,62 +162,97 @@ class NtfyDialect:
 
     async def _decline(self, request: Request) -> None:
         """Leave what is not ours to the others; as with ntfy, wrong credentials are wrong there, too."""
-        await self._principal(request)
+        await self._visitor(request)
 
     async def _preflight(self, request: Request) -> Response:
-        await self._principal(request)
+        (await self._visitor(request)).take_request()
         return Response(content_type="", headers=_PREFLIGHT)
 
-    async def _health(self, request: Request) -> Response:
-        await self._principal(request)
-        if self._healthy():
-            return Response(body=b'{"healthy":true}\n', headers=_CORS)
-        return Response(status=503, body=b'{"healthy":false}\n', headers=_CORS, close=True)
+    async def _call(self, handler: ServiceHandler, request: Request) -> Response:
+        visitor = await self._visitor(request)
+        return await handler(request, Caller(visitor, self._visitors.address(request)))
 
     async def _discover(self, request: Request) -> Response | None:
         """Tell an app that this is a place for UnifiedPush; a topic has no page here otherwise."""
-        await self._principal(request)
+        await self._visitor(request)
         return _UNIFIEDPUSH if Params(request).flag("unifiedpush") else None
 
     async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
-        principal = await self._principal(request)
-        self._check_allowed((topic,))
-        grant = self._access.grant(principal, Permission.WRITE, (topic,))
+        visitor = await self._visitor(request)
+        grant = self._admit(visitor, topic)
         body, more = await request.body.read(self._limits.message_size_bytes)
         draft = draft_from_request(
             request, body, more, self._clock.now(), self._limits, sequence_id=sequence_id
         )
-        (post,) = await self._publisher.publish(grant, draft)
-        return Response(body=post.line + b"\n", headers=_CORS)
+        return await self._send(visitor, grant, draft)
 
     async def _publish_json(self, request: Request) -> Response:
-        principal = await self._principal(request)
+        visitor = await self._visitor(request)
         limit = self._limits.json_size_bytes
         body, more = await request.body.read(limit)
         topic, fields = parse_publish_json(body, more)
-        self._check_allowed((topic,))
-        grant = self._access.grant(principal, Permission.WRITE, (topic,))
+        grant = self._admit(visitor, topic)
         draft = draft_from_json(request, fields, self._clock.now(), self._limits)
-        (post,) = await self._publisher.publish(grant, draft)
-        return Response(body=post.line + b"\n", headers=_CORS)
+        return await self._send(visitor, grant, draft)
 
     async def _publish_event(self, topic: str, sequence_id: str, event: Event, request: Request) -> Response:
-        principal = await self._principal(request)
+        visitor = await self._visitor(request)
+        grant = self._admit(visitor, topic)
+        return await self._send(visitor, grant, Draft(event=event, sequence_id=sequence_id))
+
+    def _admit(self, visitor: Visitor, topic: str) -> Grant:
+        """Let a publisher in, up to where its message is looked at."""
         self._check_allowed((topic,))
-        grant = self._access.grant(principal, Permission.WRITE, (topic,))
-        (post,) = await self._publisher.publish(grant, Draft(event=event, sequence_id=sequence_id))
-        return Response(body=post.line + b"\n", headers=_CORS)
+        visitor.check_room((topic,))
+        visitor.take_request()
+        return self._access.grant(visitor.principal, Permission.WRITE, (topic,))
+
+    async def _send(self, visitor: Visitor, grant: Grant, draft: Draft) -> Response:
+        """Publish, and answer with the message."""
+        taken = await visitor.take_message(grant.topics[0])
+        try:
+            # What is not stored does not wait for the disk, and neither does its count.
+            (post,) = await self._publisher.publish(grant, draft, taken.counts if draft.cache else ())
+        except NtfyishError:
+            visitor.give_back(taken)
+            raise
+        if not draft.cache:
+            visitor.postpone(taken)
+        return Response(body=post.line + b"\n", headers=_CORS + limit_headers(visitor))
 
     async def _probe(self, topic_text: str, request: Request) -> Response:
-        principal = await self._principal(request)
-        self._access.grant(principal, Permission.READ, parse_topics(topic_text))
-        return _SUCCESS
+        visitor = await self._visitor(request)
+        visitor.take_request()
+        self._access.grant(visitor.principal, Permission.READ, parse_topics(topic_text))
+        return Response(body=_SUCCESS, headers=_CORS + limit_headers(visitor))
 
     async def _subscribe(self, topic_text: str, transport: str, request: Request) -> Response | Stream:
-        principal = await self._principal(request)
+        visitor = await self._visitor(request)
+        visitor.take_request()
         topics = parse_topics(topic_text)
-        self._check_allowed(topics)
-        grant = self._access.grant(principal, Permission.READ, topics)
+        grant = self._access.grant(visitor.principal, Permission.READ, topics)
+        release = visitor.open_subscription()
+        try:
+            self._check_allowed(topics)
+            visitor.take_topics(topics)
+            answer = self._open(request, visitor, grant, topic_text, transport, release)
+        except NtfyishError:
+            release()
+            raise
+        if isinstance(answer, Response):
+            release()
+        return answer
+
+    def _open(
+        self,
+        request: Request,
+        visitor: Visitor,
+        grant: Grant,
+        topic_text: str,
+        transport: str,
+        release: Callable[[], None],
+    ) -> Response | Stream:
+        topics = grant.topics
         query = query_from_request(request, topics, topic_text, now=self._clock.now())
         if transport == "ws":
             try:
@@ -209,7 +261,12 @@ class NtfyDialect:
                 return Response(status=426, content_type="", headers=(("Sec-WebSocket-Version", "13"),))
             head = self._heads.stream(
                 101,
-                (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)),
+                (
+                    ("Upgrade", "websocket"),
+                    ("Connection", "Upgrade"),
+                    ("Sec-WebSocket-Accept", accept),
+                    *limit_headers(visitor),
+                ),
             )
             return Stream(
                 streams=self._streams,
@@ -218,23 +275,37 @@ class NtfyDialect:
                 format=self._websocket_format,
                 head=head,
                 websocket=True,
+                released=release,
             )
         framed = request.version >= (1, 1)
         format = self._formats[transport, framed]
         framing = ("Transfer-Encoding", "chunked") if framed else ("Connection", "close")
-        head = self._heads.stream(200, (("Content-Type", format.content_type), framing, *_STREAM_HEADERS))
+        fields = (("Content-Type", format.content_type), framing, *_STREAM_HEADERS, *limit_headers(visitor))
         return Stream(
-            streams=self._streams, grant=grant, query=query, format=format, head=head, keeps_alive=framed
+            streams=self._streams,
+            grant=grant,
+            query=query,
+            format=format,
+            head=self._heads.stream(200, fields),
+            keeps_alive=framed,
+            released=release,
         )
 
-    async def _principal(self, request: Request) -> Principal:
+    async def _visitor(self, request: Request) -> Visitor:
         """Return who is asking: `?auth=` (base64url of a header value) counts before the header."""
         authorization = request.headers.get("authorization", "")
         if request.query_string:
             hidden = request.query.get("auth") or request.query.get("authorization")
             if hidden:
-                authorization = _reveal(hidden)
-        return await self._access.authenticate(authorization, request.peer)
+                authorization = self._reveal(request, hidden)
+        return await self._visitors.visitor(request, authorization)
+
+    def _reveal(self, request: Request, hidden: str) -> str:
+        try:
+            return _reveal(hidden)
+        except Unauthenticated:
+            self._visitors.fail(request)
+            raise
 
     def _check_allowed(self, topics: tuple[str, ...]) -> None:
         if not self._disallowed_topics.isdisjoint(topics):
