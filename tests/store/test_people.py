@@ -374,8 +374,10 @@ async def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None
             *(one.apply(Add(TopicKey(key=f"one{n}", topic="x"))) for n in range(20)),
             *(other.apply(Add(TopicKey(key=f"other{n}", topic="x"))) for n in range(20)),
             *(one.load() for _ in range(20)),
+            *(store.apply(Put(replace(PHIL, user_key=UserKey("")))) for store in (one, other) * 20),
         )
-        assert len((await one.load()).keys) == 40
+        loaded = await one.load()
+        assert (len(loaded.keys), len(loaded.accounts)) == (40, 1)
 
 
 async def test_a_foreign_lock_makes_the_store_busy_until_it_is_gone(tmp_path: Path) -> None:
