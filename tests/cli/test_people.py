@@ -1,11 +1,13 @@
 """The commands about accounts, apps, keys and tokens, on a real database."""
 
+import shlex
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import bcrypt
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -378,6 +380,34 @@ def test_every_command_has_help(name: str) -> None:
     result = CliRunner().invoke(main, [name, "--help"])
     assert result.exit_code == 0
     assert result.output.startswith(f"Usage: main {name} ")
+
+
+def documented() -> list[list[str]]:
+    """Return the commands that the page about the command line shows, without the program's name."""
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    lines = [line for block in page.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [command[command.index("ntfyish") + 1 :] for command in words if command]
+
+
+def subcommands(name: str) -> set[tuple[str, ...]]:
+    command = main.get_command(click.Context(main), name)
+    return {(name, sub) for sub in command.commands} if isinstance(command, click.Group) else {(name,)}
+
+
+@pytest.mark.parametrize("words", documented(), ids=" ".join)
+def test_what_the_page_about_the_command_line_shows_can_be_called(words: list[str]) -> None:
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None
+        command = found
+    command.make_context("ntfyish", words).close()
+
+
+def test_every_command_is_shown_on_the_page_about_the_command_line() -> None:
+    shown = {(*words[:2],) for words in documented()} | {(words[0],) for words in documented()}
+    assert not set().union(*map(subcommands, COMMANDS)) - shown
 
 
 def test_the_version_is_printed() -> None:
