@@ -6,6 +6,9 @@ of a measure take turns in each round, each run with a server of its own.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +17,8 @@ from urllib.parse import quote_plus
 from bench import cache
 from bench.bench import Bench
 from bench.figures import OURS, Figure, Goal, Sample
-from bench.machine import MemoryWatch
-from bench.servers import PUSHOVER_TOKEN, Server
+from bench.machine import MemoryWatch, on_core
+from bench.servers import PUSHOVER_TOKEN, ROOT, Server
 
 _WARM_SUBSCRIBERS = 200
 _FLAT_MIB = 8
@@ -274,6 +277,17 @@ def _filter(bench: Bench, name: str) -> Sample:
     return figures
 
 
+def _access(bench: Bench, name: str) -> Sample:
+    with on_core(bench.cores.server):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.admission"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        bench.fault(f"bench.admission failed: {done.stderr.strip().rpartition(chr(10))[2]}")
+        return {}
+    return {figure: float(value) for figure, value in json.loads(done.stdout).items()}
+
+
 def _startup(bench: Bench, name: str) -> Sample:
     stored = bench.scale.stored
     counts = {"t0": stored // 10, **{f"t{i}": 90 for i in range(1, stored // 100 + 1)}}
@@ -422,6 +436,23 @@ MEASURES = (
         ),
         (Goal("shared", 1.0), Goal("distinct", 1.0)),
         _filter,
+    ),
+    Measure(
+        "access",
+        "letting publishers in, with 10,000 accounts and 50,000 access entries",
+        (OURS,),
+        (
+            Figure("publish", "CPU of login by token, limits and access, per publish", "us"),
+            Figure("nobody", "the same without login", "us"),
+            Figure("cached", "CPU of a decision, known principal and topic", "us"),
+            Figure("uncached", "CPU of a decision, new topic", "us"),
+            Figure("logins_lag", "greatest lag of the loop, 50 password logins at once", "ms"),
+            Figure("logins", "these logins", "s"),
+            Figure("change_lag", "greatest lag of the loop, people change", "ms"),
+            Figure("change", "a change by another process takes effect, once noticed", "s"),
+        ),
+        (Goal("publish", 10), Goal("cached", 2), Goal("logins_lag", 100), Goal("change", 0.5)),
+        _access,
     ),
     Measure(
         "startup",

@@ -221,7 +221,7 @@ class Access:
 
     async def _by_token(self, secret: str, address: str) -> Principal:
         digest = hash_access_token(secret)
-        token = await self._directory.find_token(digest)
+        token = self._directory.find_known_token(digest) or await self._directory.find_token(digest)
         if token is None or not hmac.compare_digest(token.token_hash, digest) or self._has_expired(token):
             raise Unauthenticated
         account = self._directory.find_account(token.account)

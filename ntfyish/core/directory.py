@@ -1,6 +1,6 @@
 """Everybody the server knows, in memory, and kept equal to the store.
 
-The command line changes the store while the server runs: `refresh` is called twice a second, and at once
+The command line changes the store while the server runs: `refresh` is called four times a second, and at once
 when something is asked for that is not known, so that a new app works from its first message on. Whoever
 must know of changes (`Access`, live streams) leaves a callback.
 """
@@ -17,7 +17,7 @@ from ntfyish.core.ports import Clock, People, PeopleStore
 from ntfyish.model.acl import AclEntry, TopicAccess
 from ntfyish.model.people import AccessToken, Account, App, Group, Tier, TopicKey
 
-REFRESH_S = 0.5
+REFRESH_S = 0.25
 _MISS_PAUSE_S = 0.05  # unknown names from outside must not make the store busy
 
 
