@@ -281,7 +281,10 @@ class Visitor:
         ):
             raise LimitReached(Reason.NEW_TOPIC_LIMIT, retry_after_s=missing_us / 1e6)
 
-    def _give_back_topics(self, new: tuple[str, ...]) -> None:
+    def give_back_topics(self, new: tuple[str, ...]) -> None:
+        """Undo `take_topics`, of what it returned: the topics have not been used."""
+        if not new:
+            return
         limits = self._limits
         limits.topics.forget(new)
         if not self._exempt:
@@ -305,8 +308,7 @@ class Visitor:
             left_s = messages.left_s()
         new = self.take_topics((topic,))
         if used >= self.allowance.messages_a_day:
-            if new:
-                self._give_back_topics(new)
+            self.give_back_topics(new)
             raise LimitReached(Reason.MESSAGE_QUOTA, retry_after_s=left_s)
         return Taken(messages.add(self.key, used), new)
 
@@ -314,8 +316,7 @@ class Visitor:
         """Undo `take_message`: nothing was published. (After a cancelled publish that is not certain.)"""
         if taken.count is not None:
             self._limits.messages.give_back(taken.count)
-        if taken.new_topics:
-            self._give_back_topics(taken.new_topics)
+        self.give_back_topics(taken.new_topics)
 
     def postpone(self, taken: Taken) -> None:
         """Have the count of a message that is not stored written later."""

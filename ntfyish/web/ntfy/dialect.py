@@ -232,15 +232,16 @@ class NtfyDialect:
         topics = parse_topics(topic_text)
         grant = self._access.grant(visitor.principal, Permission.READ, topics)
         release = visitor.open_subscription()
+        answer: Response | Stream | None = None
+        new: tuple[str, ...] = ()
         try:
             self._check_allowed(topics)
-            visitor.take_topics(topics)
+            new = visitor.take_topics(topics)
             answer = self._open(request, visitor, grant, topic_text, transport, release)
-        except NtfyishError:
-            release()
-            raise
-        if isinstance(answer, Response):
-            release()
+        finally:
+            if not isinstance(answer, Stream):
+                release()
+                visitor.give_back_topics(new)
         return answer
 
     def _open(
