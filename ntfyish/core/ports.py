@@ -6,13 +6,14 @@ One class per port, with what callers may rely on: units, order, errors, concurr
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ntfyish.model.acl import AclEntry
 from ntfyish.model.message import Message, Published
-from ntfyish.model.people import AccessToken, Account, App, Group, Tier, TopicKey
+from ntfyish.model.people import AccessToken, Account, App, ClientSecret, Device, Group, Tier, TopicKey
 from ntfyish.model.query import Since
+from ntfyish.model.receipt import Receipt
 
 
 class Clock(Protocol):
@@ -38,6 +39,56 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class NewReceipt:
+    """The receipt of an emergency; it goes with the first of its messages."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class CalledBack:
+    """The callback of a receipt has been answered, at `called_back_at` (Unix seconds)."""
+
+    receipt: str
+    called_back_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something to be done outside of the database, which is kept until it is done (`core.errands`).
+
+    Attributes:
+        kind: who does it.
+        key: its name among its kind; a second one of that name takes the place of the first.
+        payload: what whoever does it needs to know; may hold secrets.
+        due_at: Unix seconds.
+        destination: only one errand to each destination is under way at a time; "" for no such bound.
+    """
+
+    kind: str
+    key: str
+    payload: bytes = field(repr=False)
+    due_at: float
+    destination: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """The message goes into the queue of an Open Client device, too.
+
+    Attributes:
+        send: names the send that the message belongs to; "" for the message by itself. An emergency's
+            receipt goes before it.
+    """
+
+    device_id: str
+    send: str = ""
+
+
+StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry
+
+
+@dataclass(frozen=True, slots=True)
 class Post:
     """A message on its way into the store.
 
@@ -46,7 +97,8 @@ class Post:
         line: its canonical JSON (`model.line.encode`).
         due_at: Unix seconds at which it becomes visible; 0 for at once.
         replaces: remove what is still pending under the same topic and `message.sequence_id` first.
-        kept: store the message; if not, there is nothing to do but what `replaces` says.
+        kept: store the message; if not, there is nothing to do but what `replaces` and `extras` say.
+        extras: what is written in the same transaction, besides the message.
     """
 
     message: Message
@@ -54,6 +106,7 @@ class Post:
     due_at: int = 0
     replaces: bool = False
     kept: bool = True
+    extras: tuple[StoreExtra, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +140,13 @@ class MessageStore(Protocol):
     def head(self) -> int:
         """The `seq` of the last message handed to `visible` (at start: the last one ever assigned)."""
 
-    def post(self, posts: Sequence[Post], counts: Sequence[Count] = ()) -> Awaitable[None]:
-        """Store all `posts` and add all `counts`, in one transaction, also if the caller is cancelled."""
+    def post(
+        self, posts: Sequence[Post], counts: Sequence[Count] = (), extras: Sequence[StoreExtra] = ()
+    ) -> Awaitable[None]:
+        """Store all `posts`, add all `counts`, and write `extras` that go with no message.
+
+        All in one transaction, also if the caller is cancelled.
+        """
 
     async def release_due(self, now: float, limit: int = 500) -> int:
         """Make at most `limit` pending messages visible that are due, earliest first; return how many."""
@@ -129,7 +187,91 @@ class MessageStore(Protocol):
         """Return at most `limit` topics that have messages, visible or pending."""
 
 
-Record = Account | App | TopicKey | AccessToken | AclEntry | Tier | Group
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What a receipt becomes, and what is written with it."""
+
+    receipt: Receipt
+    posts: Sequence[Post] = ()
+    extras: tuple[StoreExtra, ...] = ()
+
+
+class ReceiptStore(Protocol):
+    """Receipts of emergencies, in the same database as the messages; they are made by `Post.extras`.
+
+    Writes are durable when the call returns. Raises: Unavailable as `MessageStore`.
+    """
+
+    async def find_receipt(self, id: str) -> Receipt | None:
+        """Return the receipt of that name, however old."""
+
+    async def due_receipts(self, now: float, limit: int) -> Sequence[Receipt]:
+        """Return at most `limit` receipts whose `next_at` has come, earliest first. Costs what it returns."""
+
+    async def next_send(self) -> float | None:
+        """Return the earliest `next_at` in Unix seconds, or None."""
+
+    async def change_receipts(
+        self, ids: Sequence[str], transition: Callable[[Receipt], Transition | None], posts: int = 0
+    ) -> Sequence[Receipt | None]:
+        """Put `transition` of each receipt in its place, in one transaction.
+
+        Args:
+            transition: is given the receipt as it is by then; None leaves it. Runs in another thread, maybe
+                twice, and must be pure.
+            posts: how many messages that makes, about.
+
+        Returns for each the receipt as it is now; None for those that do not exist or were left.
+        """
+
+    async def tagged_receipts(self, owner: str, tag: str) -> Sequence[str]:
+        """Return the names of the owner's receipts with that tag."""
+
+    async def purge_receipts(self, before: float, limit: int = 500) -> int:
+        """Delete at most `limit` receipts that started before `before`; return how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedErrand:
+    """An errand that is being done.
+
+    Attributes:
+        entry: its number in the outbox.
+        attempt: 1 for the first.
+        created_at: Unix seconds at which it was entered.
+    """
+
+    entry: int
+    errand: Errand
+    attempt: int
+    created_at: float
+
+
+class Outbox(Protocol):
+    """Errands, in the same database as the messages; they are entered by `Post.extras` and `Transition`.
+
+    Writes are durable when the call returns. Raises: Unavailable as `MessageStore`.
+    """
+
+    async def claim(
+        self, now: float, until: float, busy: Sequence[str], limit: int
+    ) -> Sequence[ClaimedErrand]:
+        """Take at most `limit` errands that are due, earliest first, and none to the destinations in `busy`.
+
+        At most one to each destination. They are due again at `until`, lest a crash lose them.
+        """
+
+    async def next_errand(self, busy: Sequence[str]) -> float | None:
+        """Return when the next errand is due that does not go to a destination in `busy`, or None."""
+
+    async def finish(self, claimed: ClaimedErrand, extras: Sequence[StoreExtra] = ()) -> None:
+        """Delete an errand that is done, and write `extras`; nothing if it has been replaced meanwhile."""
+
+    async def postpone(self, claimed: ClaimedErrand, due_at: float) -> None:
+        """Have an errand done again at `due_at`; nothing if it has been replaced meanwhile."""
+
+
+Record = Account | App | TopicKey | AccessToken | AclEntry | Tier | Group | ClientSecret | Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +299,8 @@ class Put:
 class Remove:
     """The record of that kind and identity goes; NotFound if there is none.
 
-    The identity is an account's name, an app's token, a topic key's or group's key, a token's hash, a
-    tier's code, or (account, pattern). An account goes with its apps, tokens, access entries (also those
+    The identity is an account's name, an app's token, a topic key's or group's key, a token's or secret's
+    hash, a tier's code, a device's id, or (account, pattern). An account goes with its apps, tokens, access entries (also those
     it owns), groups and memberships; a tier is taken off its accounts.
     """
 
@@ -180,6 +322,48 @@ class People:
     access: tuple[AclEntry, ...] = ()
     tiers: tuple[Tier, ...] = ()
     groups: tuple[Group, ...] = ()
+    secrets: tuple[ClientSecret, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A message in the queue of an Open Client device.
+
+    Attributes:
+        id: its place in this queue; grows, and is never given out again.
+        umid: the same for all devices of one send, and for all repeats of an emergency.
+        queued_at: Unix seconds.
+        expires_at: Unix seconds.
+        acknowledged: whether its receipt has been acknowledged.
+        line: its canonical JSON.
+    """
+
+    id: int
+    umid: int
+    queued_at: int
+    expires_at: int
+    acknowledged: bool
+    line: bytes
+
+
+class QueueStore(Protocol):
+    """The queues of Open Client devices, in the same database as the messages; `Post.extras` fill them.
+
+    Writes are durable when the call returns. Raises: Unavailable as `MessageStore`.
+    """
+
+    async def queued(self, device_id: str, now: float, limit: int) -> Sequence[Queued]:
+        """Return at most `limit` messages that have not expired at `now` (Unix seconds), oldest first."""
+
+    async def confirm(self, device_id: str, upto: int) -> int:
+        """Delete the messages whose `id` is at most `upto`; return how many."""
+
+    async def move_queue(self, device_id: str, to: str) -> None:
+        """Give the messages of one device to another, which had none."""
+
+    async def prune_queues(self, now: float, limit: int = 500) -> int:
+        """Delete at most `limit` expired messages; return how many."""
 
 
 class PeopleStore(Protocol):

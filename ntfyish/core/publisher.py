@@ -7,13 +7,16 @@ nothing here needs a shield.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
-from ntfyish.core.ports import Bus, Clock, Count, MessageStore, Post
+from ntfyish.core.ports import Bus, Clock, Count, MessageStore, NewReceipt, Post, StoreExtra
 from ntfyish.model.acl import Permission
 from ntfyish.model.line import encode
 from ntfyish.model.message import Draft, Event, Message, Published, new_id
+from ntfyish.model.people import new_key
+from ntfyish.model.receipt import Addressee, Emergency, Receipt, begin, with_button
 
 
 class Publisher:
@@ -22,6 +25,9 @@ class Publisher:
     Args:
         cache_duration_s: how long a message is kept; 0 keeps none.
         due: called with the Unix seconds at which something has to be released.
+        repeat_due: called with the Unix seconds at which an emergency has to be sent again.
+        link: makes the address of the button with which readers acknowledge, from a receipt and a secret;
+            "" for no button.
     """
 
     def __init__(
@@ -32,36 +38,94 @@ class Publisher:
         *,
         cache_duration_s: float,
         due: Callable[[float], None],
+        repeat_due: Callable[[float], None] = lambda due_at: None,
+        link: Callable[[str, str], str] = lambda receipt, secret: "",
     ) -> None:
         self._store = store
         self._bus = bus
         self._clock = clock
         self._cache_duration_s = int(cache_duration_s)
         self._due = due
+        self._repeat_due = repeat_due
+        self._link = link
 
     async def publish(
-        self, grant: Grant, draft: Draft, counts: Sequence[Count] = (), receipt: str = ""
+        self,
+        grant: Grant,
+        draft: Draft,
+        counts: Sequence[Count] = (),
+        emergency: Emergency | None = None,
     ) -> Sequence[Post]:
         """Publish `draft` to every topic of `grant`, one message each, all or none.
 
         Returns the messages and their lines, in the order of the topics, once they are on disk (or, for a
-        draft that is not to be cached, once they are announced). `counts` are committed with them.
+        draft that is not to be cached, once they are announced). `counts` are committed with them. With
+        `emergency` they have one receipt, and are sent again until somebody acknowledges it.
 
         Raises:
             Unavailable: nothing was published.
         """
         assert grant.permission is Permission.WRITE
-        messages = tuple(self._stamp(topic, draft, receipt) for topic in grant.topics)
+        receipt_id = "" if emergency is None else new_key("r")
+        messages = tuple(self._stamp(topic, draft, receipt_id) for topic in grant.topics)
         if draft.due_at:
             self._due(draft.due_at)
         replaces = bool(draft.sequence_id) and draft.event is not Event.MESSAGE_CLEAR
         kept = bool(messages[0].expires)
+        receipt = None if emergency is None else self._begin(emergency, messages)
+        if receipt is not None:
+            messages = tuple(
+                with_button(message, self._link(receipt.id, addressee.secret))
+                for message, addressee in zip(messages, receipt.addressees, strict=True)
+            )
         posts = [Post(message, encode(message), draft.due_at, replaces, kept) for message in messages]
-        if kept or replaces or counts:
+        if receipt is not None:
+            extras: tuple[StoreExtra, ...] = (NewReceipt(receipt), *posts[0].extras)
+            posts[0] = dataclasses.replace(posts[0], extras=extras)
+        if kept or replaces or counts or any(post.extras for post in posts):
             await self._store.post(posts, counts)
         if not kept:
             self._bus.announce([Published(0, post.message, post.line) for post in posts])
+        if receipt is not None and receipt.next_at:
+            self._repeat_due(receipt.next_at)
         return posts
+
+    async def publish_to_nobody(self, emergency: Emergency) -> str:
+        """Return the receipt of an emergency that nobody would receive; it ends by itself.
+
+        Raises:
+            Unavailable: there is no such receipt.
+        """
+        receipt = begin(
+            emergency.draft,
+            id=new_key("r"),
+            owner=emergency.owner,
+            secret=new_key(""),
+            now=self._clock.now(),
+        )
+        await self._store.post((), (), (NewReceipt(receipt),))
+        return receipt.id
+
+    def _begin(self, emergency: Emergency, messages: Sequence[Message]) -> Receipt:
+        groups = dict(emergency.groups)
+        addressees = tuple(
+            Addressee(
+                topic=message.topic,
+                message_id=message.id,
+                secret=new_key(""),
+                group=groups.get(message.topic, ""),
+            )
+            for message in messages
+        )
+        return begin(
+            emergency.draft,
+            id=messages[0].receipt,
+            owner=emergency.owner,
+            secret=new_key(""),
+            now=self._clock.now(),
+            addressees=addressees,
+            line=encode(messages[0]),
+        )
 
     def _stamp(self, topic: str, draft: Draft, receipt: str) -> Message:
         identity = new_id()

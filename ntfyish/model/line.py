@@ -70,8 +70,8 @@ def to_json(message: Message) -> dict[str, Any]:
             value = getattr(content, attribute)
             if value:
                 out[name] = 1 if value is True else value
-        if message.receipt:
-            out["receipt"] = message.receipt
+    if message.receipt:
+        out["receipt"] = message.receipt
     return out
 
 

@@ -15,7 +15,7 @@ from ntfyish.core.buckets import Rate
 from ntfyish.core.directory import Directory
 from ntfyish.core.limits import Limits, LimitValues
 from ntfyish.core.logins import Logins
-from ntfyish.core.ports import Count, People, Post
+from ntfyish.core.ports import Count, People, Post, StoreExtra
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.model.acl import TopicAccess
@@ -64,7 +64,9 @@ class MemoryMessages:
         self.failure: NtfyishError | None = None
         self.before_post: Callable[[], Awaitable[None]] | None = None
 
-    async def post(self, posts: Sequence[Post], counts: Sequence[Count] = ()) -> None:
+    async def post(
+        self, posts: Sequence[Post], counts: Sequence[Count] = (), extras: Sequence[StoreExtra] = ()
+    ) -> None:
         if self.before_post is not None:
             await self.before_post()
         if self.failure is not None:

@@ -11,14 +11,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from ntfyish.core.ports import Clock, Count, Post, Shape, Visible
+from ntfyish.core.ports import Clock, Count, Post, Shape, StoreExtra, Visible
 from ntfyish.model.query import Since
 from ntfyish.store.sqlite.database import Database, connect_to_read, connect_to_write, exclusive_lock
 from ntfyish.store.sqlite.failures import unusable
+from ntfyish.store.sqlite.outbox import OutboxTable
 from ntfyish.store.sqlite.reader import Chunks, Readers
+from ntfyish.store.sqlite.receipts import ReceiptTable
 from ntfyish.store.sqlite.replay import JoinedReplay, LineReplay
 from ntfyish.store.sqlite.schema import MESSAGES
-from ntfyish.store.sqlite.transaction import Head
+from ntfyish.store.sqlite.transaction import Head, Transaction
 from ntfyish.store.sqlite.writer import Writer
 
 FILE_NAME = "messages.db"
@@ -36,11 +38,17 @@ TOPICS = """WITH RECURSIVE found (topic) AS (
 
 
 class MessageDatabase:
-    """`MessageStore` in the file ``messages.db``. See the port for what each method promises."""
+    """`MessageStore` in the file ``messages.db``. See the port for what each method promises.
+
+    Attributes:
+        receipts, outbox: the adapters of other ports that share its writer and readers.
+    """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
+        self.receipts = ReceiptTable(writer, readers)
+        self.outbox = OutboxTable(writer, readers)
 
     @classmethod
     @asynccontextmanager
@@ -84,11 +92,19 @@ class MessageDatabase:
         """The `seq` of the last message that became visible."""
         return self._writer.head
 
-    def post(self, posts: Sequence[Post], counts: Sequence[Count] = ()) -> Awaitable[None]:
-        """Store all `posts` and add all `counts`, in one transaction."""
+    def post(
+        self, posts: Sequence[Post], counts: Sequence[Count] = (), extras: Sequence[StoreExtra] = ()
+    ) -> Awaitable[None]:
+        """Store all `posts`, add all `counts` and write `extras`, in one transaction."""
         # A copy, because the work may be run later than the caller changes its list.
-        posts, counts = tuple(posts), tuple(counts)
-        return self._writer.submit(lambda transaction: transaction.post(posts, counts), max(1, len(posts)))
+        posts, counts, extras = tuple(posts), tuple(counts), tuple(extras)
+
+        def work(transaction: Transaction) -> None:
+            transaction.post(posts, counts)
+            if extras:
+                transaction.write_extras(extras)
+
+        return self._writer.submit(work, max(1, len(posts)))
 
     async def release_due(self, now: float, limit: int = 500) -> int:
         """Make pending messages visible whose time has come."""

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ntfyish.core.ports import Count, Post
+from ntfyish.core.ports import Count, Post, StoreExtra
 from ntfyish.model.errors import Conflict, NtfyishError
 from ntfyish.model.line import decode
 from ntfyish.model.message import Message, Published
+from ntfyish.store.sqlite.extras import write_extras
 from ntfyish.store.sqlite.failures import WORK_FAILURES, is_about_storage, refusal
 
 _log = logging.getLogger(__name__)
@@ -94,6 +95,8 @@ class Transaction:
             message = post.message
             if post.replaces and message.sequence_id:
                 self.connection.execute(CANCEL, (message.topic, message.sequence_id))
+            if post.extras:
+                write_extras(self.connection, message, post.extras)
             if not post.kept:
                 continue
             if post.due_at:
@@ -106,6 +109,10 @@ class Transaction:
         for count in counts:
             key = (count.subject, count.period)
             self._counts[key] = self._counts.get(key, 0) + count.amount
+
+    def write_extras(self, extras: Sequence[StoreExtra]) -> None:
+        """Write what goes with no message."""
+        write_extras(self.connection, None, extras)
 
     def release_due(self, now: float, limit: int) -> int:
         """Move what is due to the visible messages (see `MessageStore.release_due`)."""

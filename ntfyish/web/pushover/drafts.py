@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ntfyish.model.message import Content, Draft, priority_from_pushover
 from ntfyish.model.people import App, Flavour
+from ntfyish.model.receipt import ReceiptDraft
 from ntfyish.web.body import Parameters
 from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.faults import Fault
@@ -32,23 +32,6 @@ _FIELDS = frozenset(
         "monospace", "ttl", "retry", "expire", "callback", "tags", "encrypted", "subtitle", "isEncrypted",
     }
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptDraft:
-    """How an emergency message is to be repeated until somebody acknowledges it.
-
-    Attributes:
-        retry_s: seconds between two repeats.
-        expire_s: seconds after which it is given up.
-        callback: the URL to call when it is acknowledged; "" for none.
-        tags: names by which it can be cancelled.
-    """
-
-    retry_s: int
-    expire_s: int
-    callback: str = ""
-    tags: tuple[str, ...] = ()
 
 
 def read_draft(

@@ -10,9 +10,11 @@ from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook, Recipient
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
+from ntfyish.core.receipts import app_owner
 from ntfyish.model.errors import Invalid, LimitReached, NtfyishError, TooLarge
 from ntfyish.model.message import Draft
-from ntfyish.model.people import App, new_key
+from ntfyish.model.people import App
+from ntfyish.model.receipt import Emergency
 from ntfyish.web.body import Parameters, read_parameters
 from ntfyish.web.http import Request, Response
 from ntfyish.web.pushover import faults
@@ -93,8 +95,8 @@ class Messages:
         if found:
             answer.show_quota(await self._quotas.status(app))
             return answer.refusal(found)
-        receipt = "" if receipt_draft is None else new_key("r")
-        return await self._publish(answer, app, recipients, draft, receipt)
+        emergency = None if receipt_draft is None else Emergency(draft=receipt_draft, owner=app_owner(app))
+        return await self._publish(answer, app, recipients, draft, emergency)
 
     async def _find_recipients(
         self, parameters: Parameters, app: App, request_id: str, found: list[Fault]
@@ -115,12 +117,19 @@ class Messages:
         return recipients
 
     async def _publish(
-        self, answer: Answer, app: App, recipients: Sequence[Recipient], draft: Draft, receipt: str
+        self,
+        answer: Answer,
+        app: App,
+        recipients: Sequence[Recipient],
+        draft: Draft,
+        emergency: Emergency | None,
     ) -> Response:
-        fields: dict[str, Value] = {"receipt": receipt} if receipt else {}
+        fields: dict[str, Value] = {}
         topics, user_count = _reach(recipients)
         if not topics:
             answer.show_quota(await self._quotas.status(app))
+            if emergency is not None:
+                fields["receipt"] = await self._publisher.publish_to_nobody(emergency)
             fields["info"] = _NO_DEVICES
             return answer.success(fields)
         try:
@@ -132,12 +141,14 @@ class Messages:
         try:
             answer.show_quota(await self._quotas.status(app))
             grant = self._access.grant_app(app, topics)
-            await self._publisher.publish(grant, draft, (count,), receipt)
+            posts = await self._publisher.publish(grant, draft, (count,), emergency)
         except NtfyishError:
             # Only then is it certain that nothing was published: a cancelled publish still completes.
             self._quotas.give_back(count)
             raise
         self._visitors.use_topics(topics)
+        if emergency is not None:
+            fields["receipt"] = posts[0].message.receipt
         return answer.success(fields)
 
 

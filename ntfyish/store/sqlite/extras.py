@@ -1,0 +1,33 @@
+"""What is written in the same transaction as a message: each kind of `StoreExtra` by its own table's module."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from ntfyish.core.ports import CalledBack, Errand, NewReceipt, QueueEntry, StoreExtra
+from ntfyish.model.message import Message
+from ntfyish.store.sqlite.outbox import put_errand
+from ntfyish.store.sqlite.queues import add_to_queue
+from ntfyish.store.sqlite.receipts import add_receipt, note_callback
+
+
+def write_extras(
+    connection: sqlite3.Connection, message: Message | None, extras: Sequence[StoreExtra]
+) -> None:
+    """Write `extras` in their order.
+
+    Args:
+        message: the message that they go with; None for those that go with none.
+    """
+    for extra in extras:
+        match extra:
+            case NewReceipt():
+                add_receipt(connection, extra.receipt)
+            case CalledBack():
+                note_callback(connection, extra.receipt, extra.called_back_at)
+            case Errand():
+                put_errand(connection, extra)
+            case QueueEntry():
+                assert message is not None
+                add_to_queue(connection, message, extra)
