@@ -28,6 +28,7 @@ from ntfyish.core.buckets import Rate
 from ntfyish.core.clock import SystemClock
 from ntfyish.core.daily_counts import COUNTS_S, DAY_S, SUBJECT_PREFIX, day_of
 from ntfyish.core.declared import declared_people
+from ntfyish.core.deliveries import Deliveries, TellingBus
 from ntfyish.core.directory import REFRESH_S, Directory
 from ntfyish.core.feed import Feed
 from ntfyish.core.first_start import FirstStart, make_first
@@ -103,11 +104,6 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         hub = Hub(loop.call_soon)
         bus = LocalBus(hub)
-        store = await stack.enter_async_context(
-            MessageDatabase.open(
-                settings.data_dir, clock, bus.announce, busy_timeout_s=settings.storage_busy_timeout_s
-            )
-        )
         people = await stack.enter_async_context(
             PeopleDatabase.open(settings.data_dir, busy_timeout_s=settings.storage_busy_timeout_s)
         )
@@ -115,6 +111,16 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         first = await make_first(people, monthly_limit=settings.pushover_monthly_limit)
         directory = Directory(people, clock)
         await directory.load()
+        deliveries = Deliveries(directory)
+        store = await stack.enter_async_context(
+            MessageDatabase.open(
+                settings.data_dir,
+                clock,
+                TellingBus(bus, deliveries).announce,
+                busy_timeout_s=settings.storage_busy_timeout_s,
+                plan=deliveries.plan,
+            )
+        )
         access = Access(directory, clock, TopicAccess(settings.auth_default_access))
         stack.callback(access.close)
         stack.push_async_callback(_note_last_uses, access, people)
@@ -126,6 +132,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             clock,
             cache_duration_s=settings.cache_duration_s,
             due=lambda due_at: timetable.note("release", due_at),
+            deliveries=deliveries,
         )
         feed = Feed(store, hub, clock)
         streams = Streams(feed, tasks, access, clock.now, settings.subscriber_backlog_size_bytes)

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from ntfyish.core.access_list import AccessList
 from ntfyish.core.passwords import COST
 from ntfyish.core.ports import Clock, People, PeopleStore
 from ntfyish.model.acl import AclEntry, TopicAccess
-from ntfyish.model.people import AccessToken, Account, App, Group, Tier, TopicKey
+from ntfyish.model.people import (
+    AccessToken,
+    Account,
+    App,
+    ClientSecret,
+    Device,
+    Group,
+    Tier,
+    TopicKey,
+    declared_device_id,
+)
 
 REFRESH_S = 0.25
+_NO_DEVICES: Mapping[str, str] = MappingProxyType({})
 _MISS_PAUSE_S = 0.05  # unknown names from outside must not make the store busy
 
 
@@ -111,6 +123,29 @@ class Directory:
         """Return the access token with that SHA-256."""
         return self._index.tokens.get(token_hash)
 
+    def find_inbox_owner(self, topic: str) -> Account | None:
+        """Return the account whose inbox (user key) that topic is."""
+        found = self._index.keys.get(topic)
+        return found if type(found) is Account else None
+
+    def client_devices(self, account: Account) -> Mapping[str, str]:
+        """Return the account's Open Client devices: name -> id, those that the configuration names first."""
+        return self._index.client_devices.get(account.name, _NO_DEVICES)
+
+    def find_device(self, device_id: str) -> Device | None:
+        """Return the registered device of that id."""
+        return self._index.devices.get(device_id)
+
+    def find_known_secret(self, secret_hash: str) -> ClientSecret | None:
+        """Return the Open Client's secret with that SHA-256."""
+        return self._index.secrets.get(secret_hash)
+
+    async def find_secret(self, secret_hash: str) -> ClientSecret | None:
+        """Return the Open Client's secret with that SHA-256, also one made just now."""
+        if secret_hash not in self._index.secrets:
+            await self._missed()
+        return self._index.secrets.get(secret_hash)
+
     def find_tier(self, code: str) -> Tier | None:
         """Return the tier with that code."""
         return self._index.tiers.get(code)
@@ -147,6 +182,15 @@ class _Index:
         self.sync_owners = {
             account.sync_topic: account.name for account in people.accounts if account.sync_topic
         }
+        self.secrets = {secret.secret_hash: secret for secret in people.secrets}
+        self.devices = {device.id: device for device in people.devices}
+        self.client_devices: dict[str, dict[str, str]] = {
+            account.name: {name: declared_device_id(account.user_key, name) for name in account.devices}
+            for account in people.accounts
+            if account.devices
+        }
+        for device in people.devices:
+            self.client_devices.setdefault(device.account, {})[device.name] = device.id
         self.access_list = AccessList(people.access)
         self.password_cost = _usual_cost(people.accounts)
 

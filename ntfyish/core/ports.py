@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ntfyish.model.acl import AclEntry
-from ntfyish.model.message import Message, Published
+from ntfyish.model.message import KeptFile, Message, Published
 from ntfyish.model.people import AccessToken, Account, App, ClientSecret, Device, Group, Tier, TopicKey
 from ntfyish.model.query import Since
 from ntfyish.model.receipt import Receipt
@@ -85,7 +85,15 @@ class QueueEntry:
     send: str = ""
 
 
-StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry
+@dataclass(frozen=True, slots=True)
+class NewAttachment:
+    """The message carries a file, which is on disk. `stored`: the message itself is stored, too."""
+
+    file: KeptFile
+    stored: bool = True
+
+
+StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry | NewAttachment
 
 
 @dataclass(frozen=True, slots=True)

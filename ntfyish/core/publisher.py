@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
-from ntfyish.core.ports import Bus, Clock, Count, MessageStore, NewReceipt, Post, StoreExtra
+from ntfyish.core.deliveries import Deliveries
+from ntfyish.core.ports import Bus, Clock, Count, MessageStore, NewAttachment, NewReceipt, Post, StoreExtra
 from ntfyish.model.acl import Permission
-from ntfyish.model.line import encode
-from ntfyish.model.message import Draft, Event, Message, Published, new_id
+from ntfyish.model.line import decode, encode
+from ntfyish.model.message import Draft, Event, KeptFile, Message, MessageId, Published, new_id
 from ntfyish.model.people import new_key
 from ntfyish.model.receipt import Addressee, Emergency, Receipt, begin, with_button
 
@@ -25,6 +26,7 @@ class Publisher:
     Args:
         cache_duration_s: how long a message is kept; 0 keeps none.
         due: called with the Unix seconds at which something has to be released.
+        deliveries: what the owners of inboxes want, and what goes to their devices.
         repeat_due: called with the Unix seconds at which an emergency has to be sent again.
         link: makes the address of the button with which readers acknowledge, from a receipt and a secret;
             "" for no button.
@@ -38,6 +40,7 @@ class Publisher:
         *,
         cache_duration_s: float,
         due: Callable[[float], None],
+        deliveries: Deliveries,
         repeat_due: Callable[[float], None] = lambda due_at: None,
         link: Callable[[str, str], str] = lambda receipt, secret: "",
     ) -> None:
@@ -46,6 +49,7 @@ class Publisher:
         self._clock = clock
         self._cache_duration_s = int(cache_duration_s)
         self._due = due
+        self._deliveries = deliveries
         self._repeat_due = repeat_due
         self._link = link
 
@@ -68,6 +72,8 @@ class Publisher:
         assert grant.permission is Permission.WRITE
         receipt_id = "" if emergency is None else new_key("r")
         messages = tuple(self._stamp(topic, draft, receipt_id) for topic in grant.topics)
+        if draft.file is not None:  # the first message and its file have the same id
+            messages = (dataclasses.replace(messages[0], id=MessageId(draft.file.id)), *messages[1:])
         if draft.due_at:
             self._due(draft.due_at)
         replaces = bool(draft.sequence_id) and draft.event is not Event.MESSAGE_CLEAR
@@ -78,17 +84,35 @@ class Publisher:
                 with_button(message, self._link(receipt.id, addressee.secret))
                 for message, addressee in zip(messages, receipt.addressees, strict=True)
             )
-        posts = [Post(message, encode(message), draft.due_at, replaces, kept) for message in messages]
+        posts = [
+            self._post(message, draft.due_at, replaces=replaces, send=messages[0].id, cache=draft.cache)
+            for message in messages
+        ]
+        if draft.file is not None:
+            posts = [_with_file(post, draft.file) for post in posts]
         if receipt is not None:
             extras: tuple[StoreExtra, ...] = (NewReceipt(receipt), *posts[0].extras)
             posts[0] = dataclasses.replace(posts[0], extras=extras)
         if kept or replaces or counts or any(post.extras for post in posts):
             await self._store.post(posts, counts)
         if not kept:
-            self._bus.announce([Published(0, post.message, post.line) for post in posts])
+            self._announce(posts)
+        elif any(not post.kept for post in posts):
+            self._deliveries.tell(post.message.topic for post in posts if not post.kept)
         if receipt is not None and receipt.next_at:
             self._repeat_due(receipt.next_at)
         return posts
+
+    def _announce(self, posts: Sequence[Post]) -> None:
+        """Announce what the store did not keep."""
+        self._bus.announce(
+            [
+                Published(0, post.message, post.line)
+                for post in posts
+                if self._deliveries.has_stream(post.message.topic)
+            ]
+        )
+        self._deliveries.tell(post.message.topic for post in posts)
 
     async def publish_to_nobody(self, emergency: Emergency) -> str:
         """Return the receipt of an emergency that nobody would receive; it ends by itself.
@@ -105,6 +129,36 @@ class Publisher:
         )
         await self._store.post((), (), (NewReceipt(receipt),))
         return receipt.id
+
+    def posts_again(self, receipt: Receipt, addressees: Sequence[Addressee], now: float) -> Sequence[Post]:
+        """Return another send of an emergency: new messages of the same sequences, with new ids."""
+        first = decode(receipt.line)
+        expires = int(now) + self._cache_duration_s if self._cache_duration_s and first.expires else 0
+        messages = [
+            dataclasses.replace(
+                first,
+                id=new_id(),
+                time=int(now),
+                topic=one.topic,
+                expires=expires,
+                sequence_id=first.sequence_id or one.message_id,
+            )
+            for one in addressees
+        ]
+        return [
+            self._post(with_button(message, self._link(receipt.id, one.secret)), 0, replaces=False)
+            for message, one in zip(messages, addressees, strict=True)
+        ]
+
+    def _post(
+        self, message: Message, due_at: int, *, replaces: bool, send: str = "", cache: bool = True
+    ) -> Post:
+        """Return a message as the store takes it. Also called in the writer's thread."""
+        deliveries = self._deliveries
+        kept = bool(message.expires) and (bool(due_at) or deliveries.has_stream(message.topic))
+        # What is scheduled is planned when it is released; what is not to be cached is not queued either.
+        extras = deliveries.plan(message, send=send) if cache and not due_at else ()
+        return Post(message, encode(message), due_at, replaces, kept, extras)
 
     def _begin(self, emergency: Emergency, messages: Sequence[Message]) -> Receipt:
         groups = dict(emergency.groups)
@@ -135,6 +189,9 @@ class Publisher:
             kept_s = min(kept_s, draft.content.ttl_s)
         if draft.due_at:
             kept_s = max(kept_s, 1)  # what is scheduled must be kept at least until it is delivered
+        content = draft.content
+        if draft.event is Event.MESSAGE:
+            content = self._deliveries.adapt(topic, content, time)
         return Message(
             id=identity,
             time=time,
@@ -144,5 +201,10 @@ class Publisher:
             sequence_id="" if draft.sequence_id == identity else draft.sequence_id,
             poll_id=draft.poll_id,
             receipt=receipt,
-            content=draft.content,
+            content=content,
         )
+
+
+def _with_file(post: Post, file: KeptFile) -> Post:
+    """Return `post` with the note that it carries a file of ours."""
+    return dataclasses.replace(post, extras=(*post.extras, NewAttachment(file, post.kept)))

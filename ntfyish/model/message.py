@@ -22,6 +22,8 @@ MIN_PRIORITY = 1
 DEFAULT_PRIORITY = 3
 MAX_PRIORITY = 5
 
+FILE_MESSAGE = "You received a file: "  # and its name: what a message with a file says that says nothing
+
 
 class Event(StrEnum):
     """The `event` of a message JSON, by its wire name (ntfy's subscribe API)."""
@@ -63,6 +65,25 @@ class Attachment:
     type: str = ""
     size_bytes: int = 0
     expires_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFile:
+    """A file that this server keeps for one or several messages.
+
+    Attributes:
+        id: 12 letters and digits; also the `id` of the first of the messages.
+        owner: key of the visitor whose limits it counts against.
+        type: by its bytes (see `model.media_types`).
+        expires_at: Unix seconds.
+    """
+
+    id: str
+    owner: str
+    name: str
+    type: str
+    size_bytes: int
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +130,7 @@ class Draft:
         due_at: Unix seconds at which to deliver; 0 for now.
         cache: False keeps it out of the cache (delivered live, to whoever listens).
         poll_id: only for POLL_REQUEST.
+        file: the file that `content.attachment` describes, complete and on disk; None for none of ours.
     """
 
     content: Content = field(default=EMPTY)
@@ -117,6 +139,7 @@ class Draft:
     due_at: int = 0
     cache: bool = True
     poll_id: str = ""
+    file: KeptFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

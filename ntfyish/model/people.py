@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import string
@@ -50,6 +51,10 @@ class Account:
         preferences: what ntfy's clients keep at the server (language, notification, subscriptions), as a
             JSON object; "" for none.
         created_at: Unix seconds.
+        totp_secret: base32; an Open Client's login then needs a code, too. "" for none.
+        quiet_hours: when messages come silently, as "22:00-07:00"; "" for never (see `model.quiet`).
+        time_zone: whose hours those are; "" for UTC.
+        default_sound: what a message without a sound of its own sounds like; "" for the client's choice.
         declared: comes from the configuration, and is changed only there.
     """
 
@@ -64,7 +69,42 @@ class Account:
     sync_topic: str = ""
     preferences: str = ""
     created_at: int = 0
+    totp_secret: str = field(default="", repr=False)
+    quiet_hours: str = ""
+    time_zone: str = ""
+    default_sound: str = ""
     declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSecret:
+    """What an Open Client got when it logged in, and shows instead of a password from then on.
+
+    Attributes:
+        secret_hash: SHA-256 of the secret, in hex; the secret itself is shown once and not kept.
+        created_at: Unix seconds.
+    """
+
+    secret_hash: str = field(repr=False)
+    account: str
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """An Open Client that has registered; it has a queue of its own.
+
+    Attributes:
+        id: 40 of ``[a-z0-9]``; with any secret of the account it opens the queue.
+        secret_hash: of the secret it was registered with.
+        created_at: Unix seconds.
+    """
+
+    id: str
+    account: str
+    name: str
+    secret_hash: str = field(default="", repr=False)
+    created_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +226,24 @@ def new_key(prefix: str) -> str:
     """Return a random key of 30 letters and digits that begins with `prefix` (Pushover: a, u, g, r)."""
     count = KEY_LENGTH - len(prefix)
     return prefix + "".join(secrets.choice(_KEY_ALPHABET) for _ in range(count))
+
+
+def new_client_secret() -> str:
+    """Return a random secret of an Open Client: 60 letters and digits."""
+    return "".join(secrets.choice(_KEY_ALPHABET) for _ in range(60))
+
+
+def new_device_id() -> str:
+    """Return a random id of an Open Client device: 40 of ``[a-z0-9]``."""
+    return secrets.token_hex(20)
+
+
+def declared_device_id(user_key: str, name: str) -> str:
+    """Return the id of a device that the configuration names and that has not registered yet.
+
+    It is what such a device gets when it does, so that what has queued up by then is its own. No secret.
+    """
+    return hashlib.sha256(f"{user_key}/{name}".encode()).hexdigest()[:40]
 
 
 def new_access_token() -> str:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
 from ntfyish.core.buckets import Rate
+from ntfyish.core.deliveries import Deliveries
 from ntfyish.core.directory import Directory
 from ntfyish.core.limits import Limits, LimitValues
 from ntfyish.core.logins import Logins
@@ -133,6 +134,7 @@ class World:
                 self.clock,
                 cache_duration_s=43_200,
                 due=lambda due_at: None,
+                deliveries=Deliveries(directory),
             ),
             quotas=self.quotas,
             limits=limits,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ntfyish.core.ports import CalledBack, Errand, NewReceipt, QueueEntry, StoreExtra
+from ntfyish.core.ports import CalledBack, Errand, NewAttachment, NewReceipt, QueueEntry, StoreExtra
 from ntfyish.model.message import Message
+from ntfyish.store.sqlite.attachments import add_attachment
 from ntfyish.store.sqlite.outbox import put_errand
 from ntfyish.store.sqlite.queues import add_to_queue
 from ntfyish.store.sqlite.receipts import add_receipt, note_callback
@@ -31,3 +32,6 @@ def write_extras(
             case QueueEntry():
                 assert message is not None
                 add_to_queue(connection, message, extra)
+            case NewAttachment():
+                assert message is not None
+                add_attachment(connection, message, extra)

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from ntfyish.core.ports import Clock, Count, Post, Shape, StoreExtra, Visible
 from ntfyish.model.query import Since
+from ntfyish.store.sqlite.attachments import AttachmentRows
 from ntfyish.store.sqlite.database import Database, connect_to_read, connect_to_write, exclusive_lock
 from ntfyish.store.sqlite.failures import unusable
 from ntfyish.store.sqlite.outbox import OutboxTable
+from ntfyish.store.sqlite.queues import QueueTable
 from ntfyish.store.sqlite.reader import Chunks, Readers
 from ntfyish.store.sqlite.receipts import ReceiptTable
 from ntfyish.store.sqlite.replay import JoinedReplay, LineReplay
 from ntfyish.store.sqlite.schema import MESSAGES
-from ntfyish.store.sqlite.transaction import Head, Transaction
+from ntfyish.store.sqlite.transaction import Head, Plan, Transaction
 from ntfyish.store.sqlite.writer import Writer
 
 FILE_NAME = "messages.db"
@@ -41,19 +43,27 @@ class MessageDatabase:
     """`MessageStore` in the file ``messages.db``. See the port for what each method promises.
 
     Attributes:
-        receipts, outbox: the adapters of other ports that share its writer and readers.
+        receipts, outbox, attachments, queues: the adapters of other ports that share its writer and readers.
     """
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, readers: Readers, plan: Plan) -> None:
+        self._plan = plan
         self._writer = writer
         self._readers = readers
         self.receipts = ReceiptTable(writer, readers)
         self.outbox = OutboxTable(writer, readers)
+        self.attachments = AttachmentRows(writer, readers)
+        self.queues = QueueTable(writer, readers)
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, data_dir: Path, clock: Clock, visible: Visible, busy_timeout_s: float = 5.0
+        cls,
+        data_dir: Path,
+        clock: Clock,
+        visible: Visible,
+        busy_timeout_s: float = 5.0,
+        plan: Plan = lambda message: (),
     ) -> AsyncIterator[MessageDatabase]:
         """Open or create the database; on the way out commit what is queued and close it.
 
@@ -62,6 +72,8 @@ class MessageDatabase:
             clock: says when messages become visible.
             visible: called on the event loop with what a commit made visible, before its callers resume.
             busy_timeout_s: how long to wait for a lock that another process holds.
+            plan: says what is to be written along with a scheduled message when it is released; runs in the
+                writer's thread, maybe twice.
 
         Raises:
             DatabaseUnusable: the server cannot start with what is there.
@@ -85,7 +97,7 @@ class MessageDatabase:
             ]
             readers = Readers(connections)
             stack.push_async_callback(readers.close)
-            yield cls(writer, readers)
+            yield cls(writer, readers, plan)
 
     @property
     def head(self) -> int:
@@ -108,7 +120,9 @@ class MessageDatabase:
 
     async def release_due(self, now: float, limit: int = 500) -> int:
         """Make pending messages visible whose time has come."""
-        return await self._writer.submit(lambda transaction: transaction.release_due(now, limit), limit)
+        return await self._writer.submit(
+            lambda transaction: transaction.release_due(now, limit, self._plan), limit
+        )
 
     async def next_due(self) -> float | None:
         """Return when the earliest pending message is due."""

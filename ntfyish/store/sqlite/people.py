@@ -23,9 +23,11 @@ from ntfyish.store.sqlite.people_declared import reconcile
 from ntfyish.store.sqlite.people_tables import (
     ACCOUNTS,
     APPS,
+    DEVICES,
     ENTRIES,
     GROUPS,
     KEYS,
+    SECRETS,
     TABLES,
     TIERS,
     TOKENS,
@@ -141,6 +143,8 @@ class PeopleDatabase:
                     access=ENTRIES.load(connection),
                     tiers=TIERS.load(connection),
                     groups=GROUPS.load(connection),
+                    secrets=SECRETS.load(connection),
+                    devices=DEVICES.load(connection),
                 )
         finally:
             if connection.in_transaction:

@@ -108,6 +108,7 @@ def _account(account: Account, known: Account | None) -> Account:
         sync_topic=account.sync_topic or kept.sync_topic,
         preferences=account.preferences or kept.preferences,
         created_at=account.created_at or kept.created_at,
+        totp_secret=account.totp_secret or kept.totp_secret,
         declared=True,
     )
 

@@ -13,7 +13,19 @@ import orjson
 
 from ntfyish.core.ports import Record
 from ntfyish.model.acl import AclEntry, Permission, TopicAccess
-from ntfyish.model.people import AccessToken, Account, App, Flavour, Group, Member, Role, Tier, TopicKey
+from ntfyish.model.people import (
+    AccessToken,
+    Account,
+    App,
+    ClientSecret,
+    Device,
+    Flavour,
+    Group,
+    Member,
+    Role,
+    Tier,
+    TopicKey,
+)
 from ntfyish.store.sqlite.people_table import Column, Table
 
 _ACCESS_BY_WORD = {access.value: access for access in TopicAccess}
@@ -108,7 +120,27 @@ ACCOUNTS = Table(
         Column(name="sync_topic"),
         Column(name="preferences"),
         Column(name="created_at"),
+        Column(name="totp_secret"),
+        Column(name="quiet_hours"),
+        Column(name="time_zone"),
+        Column(name="default_sound"),
         _DECLARED,
+    ),
+)
+SECRETS = Table(
+    name="client_secrets",
+    make=ClientSecret,
+    columns=(Column(name="secret_hash"), Column(name="account"), Column(name="created_at")),
+)
+DEVICES = Table(
+    name="devices",
+    make=Device,
+    columns=(
+        Column(name="id"),
+        Column(name="account"),
+        Column(name="name"),
+        Column(name="secret_hash"),
+        Column(name="created_at"),
     ),
 )
 APPS = Table(
@@ -193,4 +225,6 @@ TABLES: Mapping[type[Record], Table[Any]] = {
     AclEntry: ENTRIES,
     Tier: TIERS,
     Group: GROUPS,
+    ClientSecret: SECRETS,
+    Device: DEVICES,
 }

@@ -120,6 +120,20 @@ MESSAGES = Schema(
                  device TEXT PRIMARY KEY NOT NULL,
                  last_id INTEGER NOT NULL) WITHOUT ROWID""",
         ),
+        (
+            """CREATE TABLE attachments (
+                 id TEXT PRIMARY KEY NOT NULL,
+                 owner TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 type TEXT NOT NULL,
+                 size INTEGER NOT NULL,
+                 expires INTEGER NOT NULL)""",
+            "CREATE INDEX attachments_by_expires ON attachments (expires)",
+            """CREATE TABLE attachment_messages (
+                 attachment TEXT NOT NULL,
+                 message TEXT NOT NULL,
+                 PRIMARY KEY (attachment, message)) WITHOUT ROWID""",
+        ),
     ),
 )
 

@@ -53,6 +53,9 @@ _READ_HEAD = """SELECT max(ifnull((SELECT max(seq) FROM messages), 0),
                        ifnull((SELECT stored FROM messages ORDER BY seq DESC LIMIT 1), 0)"""
 
 
+Plan = Callable[[Message], Sequence[StoreExtra]]
+
+
 @dataclass(slots=True)
 class Head:
     """The end of the log, as the last commit left it.
@@ -114,8 +117,12 @@ class Transaction:
         """Write what goes with no message."""
         write_extras(self.connection, None, extras)
 
-    def release_due(self, now: float, limit: int) -> int:
-        """Move what is due to the visible messages (see `MessageStore.release_due`)."""
+    def release_due(self, now: float, limit: int, plan: Plan) -> int:
+        """Move what is due to the visible messages (see `MessageStore.release_due`).
+
+        Args:
+            plan: says what else each of them causes.
+        """
         self.flush()
         due = self.connection.execute(DUE, (now, limit)).fetchall()
         for _, id_, topic, expires, line, taken in due:
@@ -125,6 +132,7 @@ class Transaction:
             self._append(id_, topic, expires, line)
             if (message := _decoded(id_, line)) is not None:
                 self.published.append(Published(self.seq, message, line))
+                write_extras(self.connection, message, plan(message))
         self.connection.executemany("DELETE FROM scheduled WHERE entry = ?", [(row[0],) for row in due])
         return len(due)
 
