@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Protocol
 
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
@@ -20,6 +21,7 @@ from ntfyish.web.pushover.queries import Queries
 from ntfyish.web.visitor import Visitors
 
 _PREFIX = "/1/"
+_PREFIXES = (_PREFIX, "/subscribe/", "/sounds/")
 # First segments of Pushover's longer paths; what it does not answer below them is not ntfy's either.
 _AREAS = frozenset(
     {
@@ -31,6 +33,13 @@ _AREAS = frozenset(
 _NTFY = re.compile(r"[^./]*(?:/(?:clear|read|delete))?")
 # Pushover's documentation asks clients to wait at least that long before they try again.
 _RETRY_AFTER_S = 5
+
+
+class Service(Protocol):
+    """Part of the API: paths of its own below one of `_PREFIXES`, asked after the dialect's fixed ones."""
+
+    def match(self, path: str) -> Mapping[str, Handler] | None:
+        """Return what answers each method on `path`, or None if the path is not this service's."""
 
 
 class PushoverDialect:
@@ -48,7 +57,9 @@ class PushoverDialect:
         publisher: Publisher,
         quotas: Quotas,
         limits: PushoverLimits = CURRENT,
+        services: Sequence[Service] = (),
     ) -> None:
+        self._services = tuple(services)
         messages = Messages(directory, access, visitors, publisher, quotas, limits)
         queries = Queries(directory, visitors, quotas, limits)
         send: dict[str, Handler] = {"POST": messages.send, "GET": messages.download}
@@ -74,7 +85,7 @@ class PushoverDialect:
 
     def match(self, method: str, path: str) -> Handler | None:
         """Return what answers `method` on `path`, or None if the path is not Pushover's."""
-        route = self._routes.get(path)
+        route = self._find_route(path)
         if route is not None:
             return route.get(method) or (_preflight if method == "OPTIONS" else self._refuse_method)
         if not path.startswith(_PREFIX):
@@ -96,8 +107,16 @@ class PushoverDialect:
             headers = (("Retry-After", str(_RETRY_AFTER_S)),)
         return Answer(request).refusal([refusal.fault], refusal.status, headers, close=refusal.close)
 
+    def _find_route(self, path: str) -> Mapping[str, Handler] | None:
+        route = self._routes.get(path)
+        if route is None and path.startswith(_PREFIXES):
+            for service in self._services:
+                if (route := service.match(path)) is not None:
+                    break
+        return route
+
     async def _refuse_method(self, request: Request) -> Response:
-        allowed = ", ".join([*self._routes[request.path], "OPTIONS"])
+        allowed = ", ".join([*(self._find_route(request.path) or ()), "OPTIONS"])
         return Answer(request).refusal([faults.METHOD_WRONG], 405, (("Allow", allowed),))
 
 
