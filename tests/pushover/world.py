@@ -24,7 +24,7 @@ from ntfyish.model.errors import NtfyishError
 from ntfyish.model.message import Message
 from ntfyish.model.people import Account, App, AppToken, Flavour, TopicKey, UserKey
 from ntfyish.web.http import BufferedBody, Request, Response
-from ntfyish.web.pushover.dialect import PushoverDialect
+from ntfyish.web.pushover.dialect import PushoverDialect, Service
 from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
 from ntfyish.web.visitor import Visitors
 from tests.clock import FakeClock
@@ -114,31 +114,40 @@ class World:
         limits: PushoverLimits = CURRENT,
         default: TopicAccess = TopicAccess.READ_WRITE,
         visitor_limits: LimitValues = FEW_LIMITS,
+        store: Any = None,
     ) -> None:
         self.clock = FakeClock(1_393_000_000.0)
         self.store = MemoryMessages()
-        directory = Directory(MemoryPeople(people()), self.clock)  # type: ignore[arg-type]
+        directory = Directory(store or MemoryPeople(people()), self.clock)
         self.directory = directory
         self.access = Access(directory, self.clock, default)
         self.quotas = Quotas(self.clock, ZoneInfo("America/Chicago"), self.store.counter)
         self.visitor_limits = Limits(
             visitor_limits, self.clock, load=self.store.counter, write=self.store.post
         )
+        self.visitors = Visitors(self.visitor_limits, Logins(self.access, self.visitor_limits, self.clock))
+        self.publisher = Publisher(
+            self.store,  # type: ignore[arg-type]
+            MemoryBus(),
+            self.clock,
+            cache_duration_s=43_200,
+            due=lambda due_at: None,
+            deliveries=Deliveries(directory),
+        )
+        self.address_book = AddressBook(directory, self.access)
         self.dialect = PushoverDialect(
-            directory=AddressBook(directory, self.access),
+            directory=self.address_book,
             access=self.access,
-            visitors=Visitors(self.visitor_limits, Logins(self.access, self.visitor_limits, self.clock)),
-            publisher=Publisher(
-                self.store,  # type: ignore[arg-type]
-                MemoryBus(),
-                self.clock,
-                cache_duration_s=43_200,
-                due=lambda due_at: None,
-                deliveries=Deliveries(directory),
-            ),
+            visitors=self.visitors,
+            publisher=self.publisher,
+            services=self.services(),
             quotas=self.quotas,
             limits=limits,
         )
+
+    def services(self) -> Sequence[Service]:
+        """Return what else is to be asked."""
+        return ()
 
     async def ask(
         self, line: str, body: bytes | dict[str, str] = b"", content_type: str = FORM
