@@ -40,7 +40,7 @@ COMMANDS = {
         "key",
         "Add, remove and list keys with which Pushover clients write to a topic.",
     ),
-    "group": ("ntfyish.cli.group", "group", "List groups of accounts, and who is in them."),
+    "group": ("ntfyish.cli.group", "group", "Make, change and list groups of accounts with one key."),
 }
 
 
