@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
@@ -131,6 +132,7 @@ class Draft:
         cache: False keeps it out of the cache (delivered live, to whoever listens).
         poll_id: only for POLL_REQUEST.
         file: the file that `content.attachment` describes, complete and on disk; None for none of ours.
+        variants: what it says instead to some of its topics.
     """
 
     content: Content = field(default=EMPTY)
@@ -140,6 +142,7 @@ class Draft:
     cache: bool = True
     poll_id: str = ""
     file: KeptFile | None = None
+    variants: Mapping[str, Content] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
