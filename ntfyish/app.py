@@ -16,29 +16,36 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
+
+from aiohttp.abc import AbstractResolver
 
 from ntfyish import __version__
 from ntfyish.bus.local import LocalBus
 from ntfyish.core.access import NOTE_USES_S, Access
 from ntfyish.core.address_book import AddressBook
 from ntfyish.core.administration import Administration
+from ntfyish.core.attachments import AttachmentRules, Attachments
 from ntfyish.core.buckets import Rate
 from ntfyish.core.clock import SystemClock
 from ntfyish.core.daily_counts import COUNTS_S, DAY_S, SUBJECT_PREFIX, day_of
 from ntfyish.core.declared import declared_people
 from ntfyish.core.deliveries import Deliveries, TellingBus
+from ntfyish.core.devices import Devices
 from ntfyish.core.directory import REFRESH_S, Directory
+from ntfyish.core.errands import Errands
 from ntfyish.core.feed import Feed
 from ntfyish.core.first_start import FirstStart, make_first
 from ntfyish.core.holdings import Holdings
 from ntfyish.core.hub import Hub
-from ntfyish.core.limits import Limits, LimitValues, Network
+from ntfyish.core.limits import Limits, LimitValues, Network, account_of
 from ntfyish.core.logins import Logins
 from ntfyish.core.ports import Clock, MessageStore, People, PeopleStore
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
+from ntfyish.core.receipts import CALLBACK, Receipts
 from ntfyish.core.statistics import Statistics
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
@@ -46,10 +53,15 @@ from ntfyish.core.topics import IDLE_S
 from ntfyish.logs import logging_to
 from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import Unavailable
+from ntfyish.model.people import Tier
 from ntfyish.model.topic import DISALLOWED
+from ntfyish.push.callbacks import Callbacks
 from ntfyish.settings import Settings
+from ntfyish.store.files import FileFolder
 from ntfyish.store.sqlite.messages import MessageDatabase
 from ntfyish.store.sqlite.people import PeopleDatabase
+from ntfyish.web.body import BODY_LIMIT_BYTES
+from ntfyish.web.files import Files
 from ntfyish.web.front import Fronts
 from ntfyish.web.http import Dialect
 from ntfyish.web.ntfy.accounts import Accounts
@@ -57,10 +69,14 @@ from ntfyish.web.ntfy.admin import Users
 from ntfyish.web.ntfy.callers import Service
 from ntfyish.web.ntfy.dialect import NtfyDialect
 from ntfyish.web.ntfy.drafts import PublishLimits
+from ntfyish.web.ntfy.emergencies import EmergencyLimits
 from ntfyish.web.ntfy.rules import ServiceRules
 from ntfyish.web.ntfy.service import ServerService
+from ntfyish.web.push_socket import PUSH_KEEPALIVE_S, PushSockets
 from ntfyish.web.pushover.dialect import PushoverDialect
 from ntfyish.web.pushover.limits import OverLength, PushoverLimits
+from ntfyish.web.pushover.open_client import OpenClients
+from ntfyish.web.pushover.receipts import AckLinks, ReceiptRoutes
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.router import Router
 from ntfyish.web.server import AiohttpLane
@@ -91,8 +107,13 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[RunningServer]:
+async def running(
+    settings: Settings, clock: Clock | None = None, resolver: AbstractResolver | None = None
+) -> AsyncIterator[RunningServer]:
     """Run a server as long as the context lasts; leaving it ends it cleanly.
+
+    Args:
+        resolver: looks up the names in callbacks; the system's if None.
 
     Raises:
         DatabaseUnusable: the data cannot be used as it is.
@@ -126,6 +147,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         stack.push_async_callback(_note_last_uses, access, people)
         tasks = await stack.enter_async_context(Tasks())
         timetable = Timetable(clock, tasks)
+        links = AckLinks(settings.base_url)
         publisher = Publisher(
             store,
             bus,
@@ -133,7 +155,27 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             cache_duration_s=settings.cache_duration_s,
             due=lambda due_at: timetable.note("release", due_at),
             deliveries=deliveries,
+            repeat_due=lambda due_at: timetable.note("repeat", due_at),
+            link=links,
         )
+        receipts = Receipts(
+            store.receipts,
+            publisher,
+            directory,
+            clock,
+            errand_due=lambda due_at: timetable.note("errands", due_at),
+        )
+        callbacks = await stack.enter_async_context(Callbacks(clock, settings.callback_allow, resolver))
+        errands = Errands(
+            store.outbox,
+            clock,
+            await stack.enter_async_context(Tasks()),
+            {CALLBACK: callbacks},
+            due=lambda due_at: timetable.note("errands", due_at),
+        )
+        timetable.when_due("repeat", receipts.repeat)
+        timetable.when_due("errands", errands.run_due)
+        timetable.every("receipts", settings.manager_interval_s, receipts.purge)
         feed = Feed(store, hub, clock)
         streams = Streams(feed, tasks, access, clock.now, settings.subscriber_backlog_size_bytes)
         directory.on_change(streams.recheck)
@@ -147,6 +189,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         )
         limits.topics.use(await store.topics(settings.global_topic_limit), clock.monotonic())
         stack.push_async_callback(_note_last_counts, limits)
+        attachments = await _attachments(settings, stack, clock, store, limits, directory)
         logins = Logins(access, limits, clock)
         visitors = Visitors(
             limits,
@@ -155,6 +198,8 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             forwarded_header=settings.proxy_forwarded_header,
             trusted=settings.proxy_trusted_hosts,
         )
+        devices = Devices(people, store.queues, directory, clock)
+        sockets = PushSockets(devices, directory, deliveries, tasks, clock)
         statistics = Statistics(lambda: store.head, settings.manager_interval_s)
         heads = HeadWriter(clock.now)
         disallowed = DISALLOWED | frozenset(settings.disallowed_topics)
@@ -163,14 +208,22 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         def is_healthy() -> bool:
             return not router.shutting_down
 
+        address_book = AddressBook(directory, access, disallowed)
         dialects: list[Dialect] = [
             PushoverDialect(
-                directory=AddressBook(directory, access, disallowed),
+                directory=address_book,
                 publisher=publisher,
                 quotas=Quotas(clock, ZoneInfo(settings.pushover_quota_timezone), store.counter),
                 access=access,
                 visitors=visitors,
                 limits=_pushover_limits(settings),
+                attachments=attachments,
+                services=(
+                    ReceiptRoutes(address_book, visitors, receipts, _pushover_limits(settings), clock),
+                ),
+                open_clients=OpenClients(
+                    devices, receipts, sockets, visitors, heads, _pushover_limits(settings)
+                ),
             ),
             NtfyDialect(
                 access=access,
@@ -183,8 +236,16 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                     message_size_bytes=settings.message_size_limit_bytes,
                     delay_minimum_s=settings.message_delay_minimum_s,
                     delay_limit_s=settings.message_delay_limit_s,
+                    uploads=attachments is not None,
                 ),
+                attachments=attachments,
                 disallowed_topics=disallowed,
+                emergency_limits=EmergencyLimits(
+                    retry_min_s=int(settings.pushover_retry_min_s),
+                    expire_max_s=int(settings.pushover_expire_max_s),
+                    expire_tolerated_s=int(settings.pushover_expire_clamp_s),
+                    url_chars=settings.pushover_url_limit,
+                ),
                 services=_services(
                     settings,
                     clock,
@@ -200,6 +261,9 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 ),
             ),
         ]
+        if attachments is not None:
+            dialects.insert(-1, _files(attachments, clock, dialects[-1]))
+            timetable.every("attachments", settings.manager_interval_s, attachments.sweep)
         router = Router(dialects)
         lane = AiohttpLane(
             router,
@@ -219,9 +283,13 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
         timetable.every("counts", COUNTS_S, lambda: _keep_counts(limits, store, clock))
         timetable.every("statistics", settings.manager_interval_s, statistics.sample)
+        timetable.every("push keepalive", PUSH_KEEPALIVE_S, sockets.keepalive)
+        timetable.every("queues", settings.manager_interval_s, devices.prune)
         timetable.every("expire", EXPIRE_S, streams.expire)
         timetable.every("uses", NOTE_USES_S, lambda: access.note_uses(people))
         listeners, url = await _listen(settings, fronts)
+        if not links.base_url and settings.listen_http and not settings.behind_proxy:
+            links.base_url = url if _is_loopback(url) else ""
         tasks.spawn(timetable.run(), "timetable")
         try:
             yield RunningServer(url, first, streams, hub)
@@ -232,11 +300,18 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             fronts.close_idle()
             lane.server.pre_shutdown()
             streams.abort_all()
+            sockets.restart()
             await tasks.drain(settings.shutdown_timeout_s)
             await lane.server.shutdown(0)
             streams.abort_all()
             for front in list(fronts.open):
                 front.abort()
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether whoever reads messages there must be on this machine, so that the address is good for them."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or (bool(host) and ip_address(host).is_loopback)
 
 
 def _services(
@@ -290,6 +365,50 @@ def _services(
     )
 
 
+async def _attachments(
+    settings: Settings,
+    stack: AsyncExitStack,
+    clock: Clock,
+    store: MessageDatabase,
+    limits: Limits,
+    directory: Directory,
+) -> Attachments | None:
+    """Return what takes files in; None if the server has no address that theirs could begin with."""
+    if not settings.base_url:
+        return None
+
+    def find_tier(owner: str) -> Tier | None:
+        account = directory.find_account(account_of(owner))
+        return directory.find_tier(account.tier) if account is not None and account.tier else None
+
+    folder = settings.attachment_cache_dir or settings.data_dir / "attachments"
+    attachments = Attachments(
+        AttachmentRules(
+            base_url=settings.base_url,
+            file_size_bytes=settings.attachment_file_size_limit_bytes,
+            total_size_bytes=settings.attachment_total_size_limit_bytes,
+            visitor_total_size_bytes=settings.visitor_attachment_total_size_limit_bytes,
+            visitor_bandwidth_bytes=settings.visitor_attachment_daily_bandwidth_limit_bytes,
+            expiry_s=int(settings.attachment_expiry_duration_s),
+            cache_duration_s=int(settings.cache_duration_s),
+            signed=settings.attachment_access == "signed",
+        ),
+        store.attachments,
+        await stack.enter_async_context(FileFolder.open(folder)),
+        clock,
+        limits.bandwidth,
+        find_tier,
+    )
+    await attachments.open()
+    return attachments
+
+
+def _files(attachments: Attachments, clock: Clock, ntfy: Dialect) -> Files:
+    """Return what hands files out; who asks and what is refused is as in ntfy's API."""
+    assert isinstance(ntfy, NtfyDialect)
+    return Files(attachments, clock.now, ntfy.identify, ntfy.refuse)
+
+
 async def _limit_values(settings: Settings) -> LimitValues:
     return LimitValues(
         requests=Rate.of(settings.visitor_request_limit_burst, settings.visitor_request_limit_replenish_s),
@@ -335,6 +454,7 @@ async def _resolve(hosts: Iterable[object]) -> tuple[Network, ...]:
 async def _keep_counts(limits: Limits, store: MessageStore, clock: Clock) -> None:
     """Write the counts that waited, and delete those of days before yesterday."""
     await limits.messages.flush()
+    await limits.bandwidth.flush()
     yesterday = day_of(clock.now() - DAY_S)
     while await store.forget_counts(SUBJECT_PREFIX, yesterday, _PRUNE_BATCH) == _PRUNE_BATCH:
         pass
@@ -343,6 +463,7 @@ async def _keep_counts(limits: Limits, store: MessageStore, clock: Clock) -> Non
 async def _note_last_counts(limits: Limits) -> None:
     try:
         await limits.messages.flush()
+        await limits.bandwidth.flush()
     except Unavailable as error:
         _log.warning("Some messages of today are not counted: %s", error.reason.name)
 
@@ -484,4 +605,6 @@ def _pushover_limits(settings: Settings) -> PushoverLimits:
         expire_max_s=int(settings.pushover_expire_max_s),
         expire_tolerated_s=int(max(settings.pushover_expire_clamp_s, settings.pushover_expire_max_s)),
         device_strict=settings.pushover_strict_device,
+        attachment_bytes=settings.pushover_attachment_limit_bytes,
+        body_bytes=max(BODY_LIMIT_BYTES, settings.pushover_attachment_limit_bytes * 4 // 3 + 200_000),
     )

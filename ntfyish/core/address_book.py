@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ntfyish.core.access import Access
 from ntfyish.core.directory import Directory
 from ntfyish.model.acl import Permission
 from ntfyish.model.people import ANONYMOUS, KEY_LENGTH, Account, App, Group, TopicKey
+from ntfyish.model.subscription import Subscriber
 from ntfyish.model.topic import DISALLOWED, is_topic
 
 
@@ -21,6 +23,9 @@ class Recipient:
         devices: names of the devices that can be addressed.
         active: whether anything would receive it.
         user_count: how many users that is, for the quota; each member of a group counts.
+        group: the key of the group that was named; "" for none.
+        only: what some of the topics are written to for: topic -> comma list of devices.
+        sound: of messages that have none; "" for what is usual.
     """
 
     kind: Literal["account", "group", "topic"]
@@ -28,6 +33,9 @@ class Recipient:
     devices: tuple[str, ...] = ()
     active: bool = True
     user_count: int = 1
+    group: str = ""
+    only: Mapping[str, str] = field(default_factory=dict)
+    sound: str = ""
 
 
 class AddressBook:
@@ -53,14 +61,11 @@ class AddressBook:
         if len(user) == KEY_LENGTH and user.isascii() and user.isalnum():
             match await self._directory.find_by_key(user):
                 case Account() as account:
-                    return Recipient(
-                        kind="account",
-                        topics=(account.user_key,),
-                        devices=account.devices,
-                        active=_is_active(account),
-                    )
+                    return self._find_account(account)
                 case Group() as group:
                     return self._find_members(group)
+                case Subscriber() as subscriber:
+                    return self._find_subscriber(subscriber, app)
                 case TopicKey() as key:
                     return Recipient(kind="topic", topics=(key.topic,))
             return None
@@ -70,15 +75,41 @@ class AddressBook:
             return None
         return Recipient(kind="topic", topics=(user,))
 
+    def _find_account(self, account: Account) -> Recipient:
+        return Recipient(
+            kind="account",
+            topics=(account.user_key,),
+            devices=tuple(self._directory.client_devices(account)),
+            active=self._is_active(account),
+        )
+
+    def _find_subscriber(self, subscriber: Subscriber, app: App) -> Recipient | None:
+        """Return the account behind a subscribed user key, which works for the app of its subscription only."""
+        subscription = self._directory.find_known_subscription(subscriber.code)
+        account = self._directory.find_account(subscriber.account)
+        if subscription is None or subscription.app != app.token or account is None:
+            return None
+        only = {account.user_key: subscriber.device} if subscriber.device else {}
+        return replace(self._find_account(account), only=only, sound=subscriber.sound)
+
     def _find_members(self, group: Group) -> Recipient:
         """Return the inboxes of a group's enabled members, each once, of those that receive anything.
 
         As with Pushover, a group shows no devices of its members.
         """
-        enabled = (self._directory.find_account(member.account) for member in group.members if member.enabled)
-        inboxes = {member.user_key: None for member in enabled if member is not None and _is_active(member)}
-        return Recipient(kind="group", topics=tuple(inboxes), active=bool(inboxes), user_count=len(inboxes))
+        chosen: dict[str, list[str]] = {}
+        for member in group.members:
+            account = self._directory.find_account(member.account) if member.enabled else None
+            if account is not None and self._is_active(account):
+                chosen.setdefault(account.user_key, []).append(member.device)
+        return Recipient(
+            kind="group",
+            topics=tuple(chosen),
+            active=bool(chosen),
+            user_count=len(chosen),
+            group=group.key,
+            only={topic: ",".join(devices) for topic, devices in chosen.items() if all(devices)},
+        )
 
-
-def _is_active(account: Account) -> bool:
-    return account.stream or bool(account.devices)
+    def _is_active(self, account: Account) -> bool:
+        return account.stream or bool(self._directory.client_devices(account))

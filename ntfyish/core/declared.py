@@ -5,6 +5,7 @@ from __future__ import annotations
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import People
 from ntfyish.model.acl import AclEntry, Permission
+from ntfyish.model.message import priority_from_pushover
 from ntfyish.model.people import (
     AccessToken,
     Account,
@@ -12,6 +13,7 @@ from ntfyish.model.people import (
     AppToken,
     Flavour,
     Group,
+    MailAlias,
     Member,
     Role,
     TopicKey,
@@ -20,6 +22,7 @@ from ntfyish.model.people import (
 from ntfyish.settings import (
     AccessEntry,
     AccountEntry,
+    AliasEntry,
     AppEntry,
     GroupEntry,
     OwnedTokenEntry,
@@ -44,6 +47,7 @@ def declared_people(settings: Settings) -> People:
         tokens=tuple(_token(entry) for entry in owned_tokens(settings)),
         access=tuple(_entry(entry) for entry in settings.auth_access),
         groups=tuple(_group(entry) for entry in settings.groups),
+        aliases=tuple(_alias(entry, alias) for entry in settings.accounts for alias in entry.aliases),
     )
 
 
@@ -54,8 +58,25 @@ def _account(entry: AccountEntry) -> Account:
         password_hash=hash_password(entry.password) if entry.password else entry.password_hash,
         role=Role(entry.role),
         email=entry.email,
+        emails=entry.verified_emails,
         devices=entry.devices,
         stream=entry.stream,
+        totp_secret=entry.totp_secret,
+        quiet_hours=entry.quiet_hours,
+        time_zone=entry.time_zone,
+        default_sound=entry.default_sound,
+        declared=True,
+    )
+
+
+def _alias(entry: AccountEntry, alias: AliasEntry) -> MailAlias:
+    return MailAlias(
+        name=alias.name,
+        account=entry.name,
+        sound=alias.sound,
+        priority=0 if alias.priority is None else priority_from_pushover(alias.priority),
+        device=alias.device,
+        ignore_timestamps=alias.ignore_timestamps,
         declared=True,
     )
 

@@ -28,7 +28,7 @@ class Deliveries:
         self._callbacks: list[Callable[[Sequence[str]], None]] = []
 
     def on_queued(self, callback: Callable[[Sequence[str]], None]) -> None:
-        """Have `callback` called on the event loop with the inboxes (topics) that have got messages."""
+        """Have `callback` called on the event loop with the ids of devices that something was queued for."""
         self._callbacks.append(callback)
 
     def plan(self, message: Message, device: str = "", send: str = "") -> tuple[StoreExtra, ...]:
@@ -67,12 +67,18 @@ class Deliveries:
         account = self._owner(topic)
         return account is None or account.stream
 
-    def tell(self, topics: Iterable[str]) -> None:
-        """Tell that there are messages for `topics`, on disk or announced."""
-        inboxes = [topic for topic in topics if len(topic) == KEY_LENGTH]
-        if inboxes:
+    def tell(self, messages: Iterable[Message]) -> None:
+        """Tell that `messages` are on disk, with all that was planned for them."""
+        queued = [
+            extra.device_id
+            for message in messages
+            if len(message.topic) == KEY_LENGTH
+            for extra in self.plan(message)
+            if isinstance(extra, QueueEntry)
+        ]
+        if queued:
             for callback in self._callbacks:
-                callback(inboxes)
+                callback(queued)
 
     def _owner(self, topic: str) -> Account | None:
         return self._directory.find_inbox_owner(topic) if len(topic) == KEY_LENGTH else None
@@ -88,4 +94,4 @@ class TellingBus:
     def announce(self, published: Sequence[Published]) -> None:
         """Hand on, in order; then tell."""
         self._bus.announce(published)
-        self._deliveries.tell(dict.fromkeys([one.message.topic for one in published]))
+        self._deliveries.tell([one.message for one in published])

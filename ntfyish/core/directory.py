@@ -23,10 +23,14 @@ from ntfyish.model.people import (
     ClientSecret,
     Device,
     Group,
+    MailAlias,
     Tier,
     TopicKey,
     declared_device_id,
 )
+from ntfyish.model.sound import CustomSound
+from ntfyish.model.subscription import Subscriber, Subscription
+from ntfyish.model.team import TeamToken
 
 REFRESH_S = 0.25
 _NO_DEVICES: Mapping[str, str] = MappingProxyType({})
@@ -107,7 +111,7 @@ class Directory:
             await self._missed()
         return self._index.apps.get(token)
 
-    async def find_by_key(self, key: str) -> Account | TopicKey | Group | None:
+    async def find_by_key(self, key: str) -> Account | TopicKey | Group | Subscriber | None:
         """Return what a key of 30 characters addresses."""
         if key not in self._index.keys:
             await self._missed()
@@ -122,6 +126,36 @@ class Directory:
     def find_known_token(self, token_hash: str) -> AccessToken | None:
         """Return the access token with that SHA-256."""
         return self._index.tokens.get(token_hash)
+
+    async def find_subscription(self, code: str) -> Subscription | None:
+        """Return the subscription of that code, also one made just now."""
+        if code not in self._index.subscriptions:
+            await self._missed()
+        return self._index.subscriptions.get(code)
+
+    def find_known_subscription(self, code: str) -> Subscription | None:
+        """Return the subscription of that code."""
+        return self._index.subscriptions.get(code)
+
+    def find_subscriber(self, code: str, account: str) -> Subscriber | None:
+        """Return what an account's subscription is like; None if it has not subscribed."""
+        return self._index.subscribers.get((code, account))
+
+    async def find_team(self, token_hash: str) -> TeamToken | None:
+        """Return the team whose token has that SHA-256, also one made just now."""
+        if token_hash not in self._index.teams:
+            await self._missed()
+        return self._index.teams.get(token_hash)
+
+    async def find_sound(self, name: str) -> CustomSound | None:
+        """Return the custom sound of that name, also one made just now."""
+        if name not in self._index.sounds:
+            await self._missed()
+        return self._index.sounds.get(name)
+
+    def sounds_of(self, account: str) -> Mapping[str, str]:
+        """Return the custom sounds of an account: name -> label, by name."""
+        return {sound.name: sound.label for sound in self._index.people.sounds if sound.account == account}
 
     def find_inbox_owner(self, topic: str) -> Account | None:
         """Return the account whose inbox (user key) that topic is."""
@@ -145,6 +179,12 @@ class Directory:
         if secret_hash not in self._index.secrets:
             await self._missed()
         return self._index.secrets.get(secret_hash)
+
+    async def find_alias(self, name: str) -> MailAlias | None:
+        """Return the e-mail alias of that name (in lower case), also one made just now."""
+        if name not in self._index.aliases:
+            await self._missed()
+        return self._index.aliases.get(name)
 
     def find_tier(self, code: str) -> Tier | None:
         """Return the tier with that code."""
@@ -172,12 +212,18 @@ class _Index:
         self.people = people
         self.accounts = {account.name: account for account in people.accounts}
         self.apps: dict[str, App] = {app.token: app for app in people.apps}
-        self.keys: dict[str, Account | TopicKey | Group] = {
+        self.keys: dict[str, Account | TopicKey | Group | Subscriber] = {
+            **{subscriber.key: subscriber for subscriber in people.subscribers},
             **{key.key: key for key in people.keys},
             **{group.key: group for group in people.groups},
             **{account.user_key: account for account in people.accounts},
         }
         self.tokens = {token.token_hash: token for token in people.tokens}
+        self.subscriptions = {subscription.code: subscription for subscription in people.subscriptions}
+        self.subscribers = {(one.code, one.account): one for one in people.subscribers}
+        self.teams = {team.token_hash: team for team in people.teams}
+        self.sounds = {sound.name: sound for sound in people.sounds}
+        self.aliases = {alias.name: alias for alias in people.aliases}
         self.tiers = {tier.code: tier for tier in people.tiers}
         self.sync_owners = {
             account.sync_topic: account.name for account in people.accounts if account.sync_topic

@@ -78,7 +78,7 @@ class Publisher:
             self._due(draft.due_at)
         replaces = bool(draft.sequence_id) and draft.event is not Event.MESSAGE_CLEAR
         kept = bool(messages[0].expires)
-        receipt = None if emergency is None else self._begin(emergency, messages)
+        receipt = None if emergency is None else self._begin(emergency, messages, draft)
         if receipt is not None:
             messages = tuple(
                 with_button(message, self._link(receipt.id, addressee.secret))
@@ -95,24 +95,24 @@ class Publisher:
             posts[0] = dataclasses.replace(posts[0], extras=extras)
         if kept or replaces or counts or any(post.extras for post in posts):
             await self._store.post(posts, counts)
-        if not kept:
-            self._announce(posts)
-        elif any(not post.kept for post in posts):
-            self._deliveries.tell(post.message.topic for post in posts if not post.kept)
+        self.announce_unkept(posts)
         if receipt is not None and receipt.next_at:
             self._repeat_due(receipt.next_at)
         return posts
 
-    def _announce(self, posts: Sequence[Post]) -> None:
-        """Announce what the store did not keep."""
+    def announce_unkept(self, posts: Sequence[Post]) -> None:
+        """Announce what the store has not kept, and so not announced."""
+        unkept = [post for post in posts if not post.kept]
+        if not unkept:
+            return
         self._bus.announce(
             [
                 Published(0, post.message, post.line)
-                for post in posts
+                for post in unkept
                 if self._deliveries.has_stream(post.message.topic)
             ]
         )
-        self._deliveries.tell(post.message.topic for post in posts)
+        self._deliveries.tell(post.message for post in unkept)
 
     async def publish_to_nobody(self, emergency: Emergency) -> str:
         """Return the receipt of an emergency that nobody would receive; it ends by itself.
@@ -142,6 +142,7 @@ class Publisher:
                 topic=one.topic,
                 expires=expires,
                 sequence_id=first.sequence_id or one.message_id,
+                content=self._deliveries.adapt(one.topic, first.content, now),
             )
             for one in addressees
         ]
@@ -160,7 +161,7 @@ class Publisher:
         extras = deliveries.plan(message, send=send) if cache and not due_at else ()
         return Post(message, encode(message), due_at, replaces, kept, extras)
 
-    def _begin(self, emergency: Emergency, messages: Sequence[Message]) -> Receipt:
+    def _begin(self, emergency: Emergency, messages: Sequence[Message], draft: Draft) -> Receipt:
         groups = dict(emergency.groups)
         addressees = tuple(
             Addressee(
@@ -178,7 +179,7 @@ class Publisher:
             secret=new_key(""),
             now=self._clock.now(),
             addressees=addressees,
-            line=encode(messages[0]),
+            line=encode(dataclasses.replace(messages[0], content=draft.content)),
         )
 
     def _stamp(self, topic: str, draft: Draft, receipt: str) -> Message:
@@ -189,7 +190,7 @@ class Publisher:
             kept_s = min(kept_s, draft.content.ttl_s)
         if draft.due_at:
             kept_s = max(kept_s, 1)  # what is scheduled must be kept at least until it is delivered
-        content = draft.content
+        content = draft.variants.get(topic, draft.content)
         if draft.event is Event.MESSAGE:
             content = self._deliveries.adapt(topic, content, time)
         return Message(

@@ -10,18 +10,24 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ntfyish.model.acl import EVERYONE, PATTERN, TopicAccess, parse_access
 from ntfyish.model.errors import Invalid
 from ntfyish.model.passwords import BCRYPT_PATTERN, find_password_fault
+from ntfyish.model.quiet import parse_quiet_hours
+from ntfyish.model.totp import decode_secret
 from ntfyish.settings.values import (
     EVERYBODY_WORD,
     AccountName,
+    AliasName,
     Count,
     Device,
+    EmailAddress,
     Entries,
     Items,
     Key,
+    MailPriority,
     Name,
     Pattern,
     Switch,
     Text,
+    TimeZone,
     Topic,
     Word,
     account_name,
@@ -29,6 +35,7 @@ from ntfyish.settings.values import (
 
 _ACCESS_TOKEN = re.compile(r"tk_[-_A-Za-z0-9]{29}")
 _TOKEN_FORM = "must be tk_ and 29 letters and digits"
+_SOUND = re.compile(r"[a-z0-9_-]{1,20}")
 _LONGEST_MEMO = 200  # as Pushover allows
 
 
@@ -50,6 +57,24 @@ def _access_token(value: object) -> str:
     if not isinstance(value, str) or _ACCESS_TOKEN.fullmatch(value) is None:
         raise ValueError(_TOKEN_FORM)
     return value
+
+
+def _totp_secret(text: str) -> str:
+    if text:
+        decode_secret(text)
+    return text
+
+
+def _quiet_hours(text: str) -> str:
+    if text:
+        parse_quiet_hours(text)
+    return text
+
+
+def _sound(text: str) -> str:
+    if text and _SOUND.fullmatch(text) is None:
+        raise ValueError("must be the name of a sound: letters, digits, _ and -")
+    return text
 
 
 def _memo(text: str) -> str:
@@ -92,6 +117,20 @@ class TokenEntry(Entry):
     topics: Annotated[tuple[Pattern, ...], Items] = ()
 
 
+class AliasEntry(Entry):
+    """A declared name under which an account gets e-mail, and what such messages are like.
+
+    Attributes:
+        priority: Pushover's, -2 to 1; None for none of its own.
+    """
+
+    name: AliasName
+    sound: Annotated[Text, AfterValidator(_sound)] = ""
+    priority: MailPriority | None = None
+    device: Device = ""
+    ignore_timestamps: Switch = False
+
+
 class AccountEntry(Entry):
     """A declared account.
 
@@ -99,6 +138,10 @@ class AccountEntry(Entry):
         password: in plain text, to be hashed at start; "" if there is none.
         password_hash: bcrypt; "" if there is none.
         user_key: "" for one that the store makes, and then keeps.
+        email, verified_emails: its primary address, and others that are its own.
+        devices: names of Open Client devices, which are active at once.
+        totp_secret: base32; "" if a password is enough.
+        quiet_hours: as "22:00-07:00", in `time_zone`; "" for none.
     """
 
     name: AccountName
@@ -106,9 +149,15 @@ class AccountEntry(Entry):
     password_hash: Annotated[str, BeforeValidator(_password_hash)] = Field("", repr=False)
     role: Annotated[Literal["user", "admin"], Word] = "user"
     user_key: Key = Field("", repr=False)
-    email: Text = ""
+    email: EmailAddress = ""
+    verified_emails: Annotated[tuple[EmailAddress, ...], Items] = ()
+    aliases: Annotated[tuple[AliasEntry, ...], Entries] = ()
     devices: Annotated[tuple[Device, ...], Items] = ()
     stream: Switch = True
+    totp_secret: Annotated[Text, AfterValidator(_totp_secret)] = Field("", repr=False)
+    quiet_hours: Annotated[Text, AfterValidator(_quiet_hours)] = ""
+    time_zone: TimeZone = "UTC"
+    default_sound: Annotated[Text, AfterValidator(_sound)] = ""
     tokens: Annotated[tuple[TokenEntry, ...], Entries] = ()
 
     @model_validator(mode="after")

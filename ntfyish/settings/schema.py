@@ -33,17 +33,22 @@ from ntfyish.settings.values import (
     BaseUrl,
     Bytes,
     Count,
+    EmailAddress,
     Entries,
     FileMode,
     FilePath,
     HeaderName,
+    HostPort,
     Items,
     Listen,
     ListenAddress,
+    MailDomain,
+    MailPrefix,
     Network,
     NetworkOrHost,
     Seconds,
     Switch,
+    Text,
     TimeZone,
     Topic,
     Word,
@@ -167,6 +172,32 @@ class Settings(BaseSettings):
     )
     manager_interval_s: Seconds = _setting(60.0, "How often expired messages are removed.", ge=5)
 
+    attachment_cache_dir: FilePath | None = _setting(
+        None,
+        "Folder of the files that people upload, which the server alone writes to. By default attachments in"
+        " data-dir. Files can be uploaded only if base-url is set: their addresses begin with it.",
+        section="Attachments",
+        example='"/var/cache/ntfyish/attachments"',
+    )
+    attachment_total_size_limit_bytes: Bytes = _setting(5 * 1024 * _MIB, "All files together.", ge=0)
+    attachment_file_size_limit_bytes: Bytes = _setting(15 * _MIB, "Largest file.", ge=0)
+    attachment_expiry_duration_s: Seconds = _setting(
+        3 * 3600.0, "How long a file is kept, at most as long as its message.", ge=1, le=_LATEST_S
+    )
+    attachment_access: Annotated[Literal["public", "signed"], Word] = _setting(
+        "public",
+        "Who may fetch a file: public is whoever knows its name; signed is whoever was told its whole address,"
+        " which carries a signature and is good until the file expires.",
+    )
+    visitor_attachment_total_size_limit_bytes: Bytes = _setting(
+        100 * _MIB, "All files of a visitor together.", ge=0
+    )
+    visitor_attachment_daily_bandwidth_limit_bytes: Bytes = _setting(
+        500 * _MIB,
+        "Bytes that a visitor may upload, and others fetch of that, between two midnights (UTC).",
+        ge=0,
+    )
+
     auth_default_access: Annotated[Literal["read-write", "read-only", "write-only", "deny-all"], Word] = (
         _setting(
             "read-write",
@@ -198,12 +229,20 @@ class Settings(BaseSettings):
     accounts: Annotated[tuple[AccountEntry, ...], Entries] = _setting(
         (),
         "Accounts. password or password-hash (bcrypt); role: user or admin; user-key is made when left out;"
-        " devices are Open Client devices; stream: false stops delivery to the inbox topic. A token's"
+        " devices are Open Client devices; stream: false stops delivery to the inbox topic; with"
+        " totp-secret (base32) an Open Client's login needs a code, too; in quiet-hours messages come silently, unless their"
+        " priority is high; default-sound is for messages without a sound;"
+        " e-mail goes out to email and verified-emails; e-mail to one of the aliases comes in with that alias's"
+        " sound, priority (-2 to 1) and device, and with the time it comes in if ignore-timestamps is true. A token's"
         " permissions are publish, subscribe, or both; its topics are patterns; without either it may do what"
         " its account may.",
         example='\n- name: phil\n  password: "change me"\n  role: user\n'
         "  user-key: uQiRzpo4DXghDmr9QzzfQu27cmVRsG\n  email: phil@example.org\n"
-        "  devices: [droid2, iphone]\n  stream: true\n  tokens:\n"
+        "  devices: [droid2, iphone]\n  stream: true\n  totp-secret: JBSWY3DPEHPK3PXP\n"
+        '  quiet-hours: "22:00-07:00"\n  time-zone: Europe/Berlin\n  default-sound: bike\n'
+        "  verified-emails: [phil@example.com]\n  aliases:\n    - name: phil-backups\n      sound: bike\n"
+        "      priority: -1\n      device: droid2\n      ignore-timestamps: true\n"
+        '  tokens:\n'
         "    - token: tk_exampleexampleexampleexample2\n      label: doorbell\n      permissions: publish\n"
         "      topics: [door, alarm-*]",
         secret=True,
@@ -277,6 +316,12 @@ class Settings(BaseSettings):
     visitor_account_creation_limit_replenish_s: Seconds = _setting(
         _DAY_S, "How long until one more account may be made.", ge=_SOONEST_S, le=_LATEST_S
     )
+    visitor_email_limit_burst: Count = _setting(
+        16, "E-mails that a visitor may have sent at once.", ge=1, le=_MOST
+    )
+    visitor_email_limit_replenish_s: Seconds = _setting(
+        3600.0, "How long until a visitor may have one more sent.", ge=_SOONEST_S, le=_LATEST_S
+    )
     visitor_topic_creation_limit_burst: Count = _setting(
         100, "New topics that a visitor may use at once.", ge=1, le=_MOST
     )
@@ -320,11 +365,66 @@ class Settings(BaseSettings):
     pushover_monthly_limit: Count = _setting(
         10_000, "Messages a month for an app that says nothing else. 0 for no limit."
     )
+    pushover_attachment_limit_bytes: Bytes = _setting(
+        5 * _MIB, "Largest attachment that comes in by Pushover's API.", ge=1, le=1024 * _MIB
+    )
     pushover_quota_timezone: TimeZone = _setting(
         "America/Chicago", "Where a month begins at midnight of its first day."
     )
     pushover_strict_device: Switch = _setting(
         False, "Refuse unknown device names instead of delivering to all devices."
+    )
+
+    callback_allow: Annotated[tuple[Network, ...], Items] = _setting(
+        (),
+        "Networks and addresses that callbacks of receipts may reach though they are not public, as in a home"
+        " network. Callbacks are POSTs to URLs that publishers name.",
+        example='["127.0.0.1", "192.168.0.0/16"]',
+    )
+
+    smtp_server_listen: Listen = _setting(
+        None,
+        "Address on which e-mail comes in, as host:port or :port; needs smtp-server-domain, and the extra"
+        " mail (pip install 'ntfyish[mail]'). <user key or alias>@domain writes to an account,"
+        " topic@domain or topic+token@domain to a topic.",
+        section="E-mail",
+        example='":25"',
+    )
+    smtp_server_domain: MailDomain = _setting(
+        "", "Domain of those addresses; mail to others is refused.", example="push.example.com"
+    )
+    smtp_server_addr_prefix: MailPrefix = _setting(
+        "", "What stands before a topic's name in its address, so that others are not guessed.", example="ntfy-"
+    )
+    smtp_server_message_size_limit_bytes: Bytes = _setting(
+        _MIB, "Largest e-mail that is taken in.", ge=_KIB, le=64 * _MIB
+    )
+    smtp_server_cert_file: FilePath | None = _setting(
+        None,
+        "Certificate chain (PEM), with which STARTTLS is offered to who brings e-mail.",
+        example='"/etc/ssl/push.example.com.pem"',
+    )
+    smtp_server_key_file: FilePath | None = _setting(
+        None,
+        "Private key (PEM) of that certificate, if it is in a file of its own.",
+        example='"/etc/ssl/private/push.example.com.key"',
+    )
+    smtp_sender_addr: HostPort = _setting(
+        None,
+        "Mail server, as host:port, through which e-mail goes out (X-Email); needs smtp-sender-from, base-url,"
+        " and the extra mail. Port 465 is TLS from the start; on others STARTTLS is used if it is offered, and"
+        " must be where a password goes to another machine.",
+        example='"mail.example.com:587"',
+    )
+    smtp_sender_user: Text = _setting("", "User name at that mail server.", example="ntfyish@example.com")
+    smtp_sender_pass: Text = _setting("", "Password at that mail server.", example='"change me"', secret=True)
+    smtp_sender_from: EmailAddress = _setting(
+        "", "Sender's address of that e-mail.", example="ntfyish@example.com"
+    )
+    smtp_sender_verify: Switch = _setting(
+        True,
+        "Send e-mail only to addresses of the account that publishes (email and verified-emails). Without this"
+        " everybody who may publish may have this server write to anybody.",
     )
 
     header_timeout_s: Seconds = _setting(

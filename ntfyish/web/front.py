@@ -21,7 +21,6 @@ from ntfyish.core.tasks import Tasks
 from ntfyish.web.http import BufferedBody, Request, Response
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.router import Router
-from ntfyish.web.streams import Stream
 
 MAX_HEAD_BYTES = 8190
 MAX_BODY_BYTES = 64 * 1024
@@ -203,7 +202,7 @@ class Front(asyncio.Protocol):
         answer = await self._fronts.router.answer(request)
         transport = self._transport
         if transport is None or transport.is_closing():
-            if isinstance(answer, Stream) and answer.released is not None:
+            if not isinstance(answer, Response) and answer.released is not None:
                 answer.released()
             return
         if isinstance(answer, Response):

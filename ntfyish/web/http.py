@@ -1,11 +1,12 @@
 """Requests and responses as the dialects see them, whichever lane of the server they came in by.
 
 The front lane (`web.front`) and the aiohttp lane (`web.server`) build `Request`; handlers return a
-`Response`, a `Stream` (`web.streams`), or None for "not mine, ask the next dialect".
+`Response`, a `Takeover` (`web.streams`, `web.push_socket`), or None for "not mine, ask the next dialect".
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,6 @@ from ntfyish.model.errors import NtfyishError
 
 if TYPE_CHECKING:
     from ntfyish.core.limits import Visitor
-    from ntfyish.web.streams import Stream
 
 JSON = "application/json"
 _NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -143,7 +143,41 @@ class Response:
     close: bool = False
 
 
-Handler = Callable[[Request], Awaitable["Response | Stream | None"]]
+class Source(Protocol):
+    """What a long body is read from, piece by piece."""
+
+    async def read(self) -> bytes:
+        """Return the next bytes, b"" at the end."""
+
+    def close(self) -> None:
+        """Let go of it; more than once does no harm."""
+
+
+@dataclass(slots=True, kw_only=True)
+class FileResponse(Response):
+    """A response whose body is sent as it is read. Only the aiohttp lane gets to send one.
+
+    Attributes:
+        length: bytes of the body.
+        source: has exactly so many; None for a header without its body. Whoever sends it closes it.
+    """
+
+    length: int = 0
+    source: Source | None = None
+
+
+class Takeover(Protocol):
+    """An answer that takes the connection over: a stream, or another WebSocket."""
+
+    @property
+    def released(self) -> Callable[[], None] | None:
+        """To be called if it never begins."""
+
+    def begin(self, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
+        """Take over `transport`, whose request has been read; `then` gives it back, if that is possible."""
+
+
+Handler = Callable[[Request], Awaitable["Response | Takeover | None"]]
 
 
 class Dialect(Protocol):

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from ntfyish.model.errors import NotFound, NtfyishError, Reason, Unavailable
-from ntfyish.web.http import Dialect, Request, Response
-from ntfyish.web.streams import Stream
+from ntfyish.web.http import Dialect, Request, Response, Takeover
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ class Router:
         self._dialects = dialects
         self.shutting_down = False
 
-    async def answer(self, request: Request) -> Response | Stream:
+    async def answer(self, request: Request) -> Response | Takeover:
         """Answer `request`; never raises but when cancelled."""
         dialect = self._dialects[-1]
         try:

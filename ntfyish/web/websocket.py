@@ -1,7 +1,7 @@
 """The server's side of RFC 6455, as far as a subscriber needs it: the handshake, and frames from the client.
 
-What a client says is ignored (ntfy's rule), so nothing is kept but the state of one frame; a message from
-a client may have 64 bytes at most.
+What a subscriber says is ignored (ntfy's rule), so nothing is kept but the state of one frame; a message from
+it may have 64 bytes at most. An Open Client says one line (`Listener`).
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class ClientFrames:
 
     __slots__ = ("_buffer", "_count", "_message_bytes", "_period_from", "_utf8")
 
+    _longest_bytes = MAX_CLIENT_MESSAGE_BYTES
+
     def __init__(self) -> None:
         self._buffer = b""
         self._message_bytes = -1  # of the fragmented message under way; -1 if there is none
@@ -104,13 +106,21 @@ class ClientFrames:
             if size < 2:
                 break
             opcode, length = self._check_header(data[place], data[place + 1])
-            if length == 126:  # longer than anything a subscriber may say
-                raise _goodbye(TOO_BIG)
-            if size < 6 + length:
+            header = 2
+            if length == 126:
+                if data[place + 1] & 0x7F == 127 or self._longest_bytes < 126:
+                    raise _goodbye(TOO_BIG)
+                if size < 4:
+                    break
+                header, length = 4, int.from_bytes(data[place + 2 : place + 4], "big")
+                if length + max(self._message_bytes, 0) > self._longest_bytes:
+                    raise _goodbye(TOO_BIG)
+            if size < header + 4 + length:
                 break
-            payload = _unmask(data[place + 2 : place + 6], data[place + 6 : place + 6 + length])
+            start = place + header + 4
+            payload = _unmask(data[start - 4 : start], data[start : start + length])
             final = bool(data[place] & 0x80)
-            place += 6 + length
+            place = start + length
             self._count_frame(now)
             if reply := self._take(opcode, final, payload):
                 replies.append(reply)
@@ -127,7 +137,7 @@ class ClientFrames:
                 raise _goodbye(PROTOCOL_ERROR)
         elif (opcode == _CONTINUATION) != (self._message_bytes >= 0):
             raise _goodbye(PROTOCOL_ERROR)
-        elif length + max(self._message_bytes, 0) > MAX_CLIENT_MESSAGE_BYTES:
+        elif length < 126 and length + max(self._message_bytes, 0) > self._longest_bytes:
             raise _goodbye(TOO_BIG)
         return opcode, length
 
@@ -143,6 +153,7 @@ class ClientFrames:
         elif opcode == _BINARY:
             self._utf8 = None
         self._message_bytes = max(self._message_bytes, 0) + len(payload)
+        self._keep(payload, final)
         if self._utf8 is not None:
             try:
                 self._utf8.decode(payload, final)
@@ -153,6 +164,9 @@ class ClientFrames:
             self._utf8 = None
         return b""
 
+    def _keep(self, payload: bytes, final: bool) -> None:
+        """Take a piece of a message; a subscriber's are of no interest."""
+
     def _count_frame(self, now: float) -> None:
         if now - self._period_from > _PERIOD_S:
             self._period_from = now
@@ -160,6 +174,29 @@ class ClientFrames:
         self._count += 1
         if self._count > _MAX_FRAMES_PER_PERIOD:
             raise _goodbye(POLICY_VIOLATION)
+
+
+class Listener(ClientFrames):
+    """Reads frames like `ClientFrames`, but keeps what the client says first, up to 256 bytes.
+
+    Attributes:
+        first: the first message; None until it is complete.
+    """
+
+    __slots__ = ("_pieces", "first")
+
+    _longest_bytes = 256
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: bytes | None = None
+        self._pieces = b""
+
+    def _keep(self, payload: bytes, final: bool) -> None:
+        if self.first is None:
+            self._pieces += payload
+            if final:
+                self.first, self._pieces = self._pieces, b""
 
 
 def _answer_close(payload: bytes) -> Goodbye:

@@ -14,13 +14,23 @@ from ntfyish.core.quota import QuotaStatus
 from ntfyish.web.http import Request, Response
 from ntfyish.web.pushover.faults import Fault
 
-Value = str | int | Sequence[str] | Mapping[str, str]
+Value = str | int | None | Sequence["Value"] | Mapping[str, "Value"]
 
 _JSON = "application/json; charset=utf-8"
 _XML = "application/xml; charset=utf-8"
 _XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_ITEMS = MappingProxyType({"errors": "error", "devices": "device", "licenses": "license"})
+# What the items of a list are called in XML
+_ITEMS = MappingProxyType(
+    {
+        "errors": "error",
+        "devices": "device",
+        "licenses": "license",
+        "messages": "message",
+        "groups": "group",
+        "users": "user",
+    }
+)
 _CORS = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "POST, OPTIONS"),
@@ -54,10 +64,9 @@ class Answer:
             ("X-Limit-App-Reset", str(status.reset_at)),
         )
 
-    def success(self, fields: dict[str, Value]) -> Response:
-        """Answer 200 with `fields`, which is changed, and status 1."""
-        fields["status"] = 1
-        return self._respond(200, fields, (), close=False)
+    def success(self, fields: Mapping[str, Value]) -> Response:
+        """Answer 200 with `fields` and status 1."""
+        return self._respond(200, {**fields, "status": 1}, (), close=False)
 
     def refusal(
         self,
@@ -72,6 +81,10 @@ class Answer:
         fields["errors"] = [fault.sentence for fault in faults]
         fields["status"] = 0
         return self._respond(status, fields, headers, close=close)
+
+    def refusal_by_field(self, faults: Mapping[str, Sequence[str]]) -> Response:
+        """Answer 400 with `errors` as an object of lists, as the Open Client API has it for devices."""
+        return self._respond(400, {"errors": faults, "status": 0}, (), close=False)
 
     def preflight(self) -> Response:
         """Answer a browser that asks whether it may."""
@@ -103,11 +116,13 @@ def _to_xml(fields: Mapping[str, Value]) -> bytes:
 
 def _element(name: str, value: Value) -> str:
     """Return the content of an element. Names are ours, values may be anybody's."""
+    if value is None:
+        return ""
     if isinstance(value, int):
-        return str(value)
+        return str(int(value)) if value is not True and value is not False else str(value).lower()
     if isinstance(value, str):
         return escape(_NOT_XML.sub("\ufffd", value), {"\r": "&#13;"})
     if isinstance(value, Mapping):
         return "".join([f"<{key}>{_element(key, item)}</{key}>" for key, item in value.items()])
-    item_name = _ITEMS[name]
+    item_name = _ITEMS.get(name, "item")
     return "".join([f"<{item_name}>{_element(item_name, item)}</{item_name}>" for item in value])

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
+from ntfyish.core.attachments import Attachments
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.model.errors import LimitReached, NtfyishError
@@ -17,6 +18,7 @@ from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.answers import Answer
 from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
 from ntfyish.web.pushover.messages import Messages
+from ntfyish.web.pushover.open_client import PUSH_PATH, OpenClients
 from ntfyish.web.pushover.queries import Queries
 from ntfyish.web.visitor import Visitors
 
@@ -58,11 +60,15 @@ class PushoverDialect:
         quotas: Quotas,
         limits: PushoverLimits = CURRENT,
         services: Sequence[Service] = (),
+        attachments: Attachments | None = None,
+        open_clients: OpenClients | None = None,
     ) -> None:
-        self._services = tuple(services)
-        messages = Messages(directory, access, visitors, publisher, quotas, limits)
+        self._services = tuple(services) if open_clients is None else (open_clients, *services)
+        self._open_clients = open_clients
+        messages = Messages(directory, access, visitors, publisher, quotas, limits, attachments)
         queries = Queries(directory, visitors, quotas, limits)
-        send: dict[str, Handler] = {"POST": messages.send, "GET": messages.download}
+        downloads = messages if open_clients is None else open_clients
+        send: dict[str, Handler] = {"POST": messages.send, "GET": downloads.download}
         sounds: dict[str, Handler] = {"GET": queries.sounds, "HEAD": queries.sounds}
         allowance: dict[str, Handler] = {"GET": queries.limits, "HEAD": queries.limits}
         validate: dict[str, Handler] = {"POST": queries.validate}
@@ -80,7 +86,7 @@ class PushoverDialect:
         }
         self._ambiguous: Mapping[str, Handler] = {
             "POST": messages.send_or_decline,
-            "GET": messages.download_or_decline,
+            "GET": downloads.download_or_decline,
         }
 
     def match(self, method: str, path: str) -> Handler | None:
@@ -88,6 +94,8 @@ class PushoverDialect:
         route = self._find_route(path)
         if route is not None:
             return route.get(method) or (_preflight if method == "OPTIONS" else self._refuse_method)
+        if path == PUSH_PATH and method == "GET" and self._open_clients is not None:
+            return self._open_clients.connect
         if not path.startswith(_PREFIX):
             return None
         rest = path[len(_PREFIX) :]

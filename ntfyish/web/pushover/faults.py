@@ -45,6 +45,11 @@ SECRET_MISSING = Fault(
     "secret", "must be supplied", "secret must be supplied to download messages; send messages with POST"
 )
 SECRET_INVALID = Fault("secret", "invalid", "secret is invalid")
+RECEIPT_UNKNOWN = Fault("receipt", "not found", "receipt not found; may be invalid or expired")
+LOGIN_WRONG = Fault("", "", "invalid email and/or password")
+CODE_MISSING = Fault("twofa", "must be supplied", "two-factor code must be supplied")
+CODE_WRONG = Fault("twofa", "invalid", "two-factor code is invalid")
+DEVICE_ID_INVALID = Fault("device_id", "invalid", "device not found")
 METHOD_WRONG = Fault("", "", "request method is not allowed for this resource")
 RESOURCE_UNKNOWN = Fault("", "", "resource not found")
 BODY_UNREADABLE = Fault("", "", "request body could not be parsed")
@@ -80,6 +85,12 @@ def retry_too_small(least_s: int) -> Fault:
 def expire_too_large(most_s: int) -> Fault:
     """Repeats would go on for too long."""
     return Fault("expire", f"is too large, must be at most {most_s} seconds", "expire is invalid")
+
+
+def attachment_too_large(size_bytes: int, limit_bytes: int) -> Fault:
+    """The file has more bytes than allowed. The missing parenthesis is Pushover's."""
+    sentence = f"attachment is too large ({size_bytes} bytes is more than {limit_bytes} limit"
+    return Fault("attachment", "is too large", sentence)
 
 
 def quota_used_up(limit: int) -> Fault:
@@ -124,10 +135,23 @@ REFUSALS: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.ATTACHMENTS_DISALLOWED: _say(
             "attachments are not allowed", 400, "attachment", "is not allowed"
         ),
+        Reason.ATTACHMENT_EXPIRES_EARLY: _say("attachment expires too early", 400, "attachment"),
+        Reason.ATTACHMENT_LIMIT: _say(
+            "attachment is too large, or the limit of the account's attachments is reached",
+            400,
+            "attachment",
+            "is too large",
+        ),
+        Reason.BANDWIDTH_LIMIT: _say("daily bandwidth is used up", 429),
         Reason.ICON_INVALID: _say("icon is invalid"),
         Reason.ACTIONS_INVALID: _say("actions are invalid"),
         Reason.SEQUENCE_ID_INVALID: _say("sequence id is invalid"),
+        Reason.EMERGENCY_INVALID: _say("emergency is invalid"),
         Reason.EMAIL_DISABLED: _say("e-mail is not available"),
+        Reason.EMAIL_INVALID: _say("e-mail address is invalid", 400, "email"),
+        Reason.EMAIL_UNVERIFIED: _say("e-mail address is not verified", 400, "email"),
+        Reason.EMAIL_ANONYMOUS: _say("e-mail needs an account"),
+        Reason.EMAIL_LIMIT: _say("too many e-mails", 429),
         Reason.CALL_DISABLED: _say("phone calls are not available"),
         Reason.TEMPLATES_DISABLED: _say("templates are not available"),
         Reason.WEBSOCKET_EXPECTED: _say("websocket request expected"),
@@ -142,6 +166,7 @@ REFUSALS: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.UNAUTHENTICATED: Refusal(400, TOKEN_INVALID),
         Reason.FORBIDDEN: _say("application may not publish to this recipient"),
         Reason.NOT_FOUND: Refusal(404, RESOURCE_UNKNOWN),
+        Reason.RECEIPT_UNKNOWN: Refusal(400, RECEIPT_UNKNOWN),
         Reason.CONFLICT: _say("already exists"),
         Reason.ACCOUNT_EXISTS: _say("account already exists"),
         Reason.ACCESS_EXISTS: _say("access entry already exists"),
