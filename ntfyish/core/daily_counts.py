@@ -15,6 +15,7 @@ from ntfyish.core.ports import Clock, Count, Post
 from ntfyish.model.errors import Unavailable
 
 SUBJECT_PREFIX = "visitor:"
+BYTES_PREFIX = "visitor:bytes:"
 DAY_S = 86_400
 COUNTS_S = 10.0  # how often to flush
 # Two generations of this many counters, some 25 MB, are kept in memory; others are read again when needed
@@ -37,13 +38,22 @@ class DailyCounts:
         load: returns what has been committed for a subject and a day (`MessageStore.counter`). Called when a
             visitor is seen first.
         write: commits counts that belong to no stored message (`MessageStore.post`).
+        prefix: what the subjects of these counters begin with: `SUBJECT_PREFIX`, or it and more.
     """
 
-    def __init__(self, clock: Clock, load: Load, write: Write, generation: int = GENERATION) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        load: Load,
+        write: Write,
+        generation: int = GENERATION,
+        prefix: str = SUBJECT_PREFIX,
+    ) -> None:
         self._clock = clock
         self._load = load
         self._write = write
         self._generation = generation
+        self._prefix = prefix
         self._begins_at = 0
         self.day = ""
         self._young: dict[str, int] = {}
@@ -80,23 +90,23 @@ class DailyCounts:
                 async with lock:
                     if self.find(key) is None:
                         day = self.day
-                        loaded = await self._load(SUBJECT_PREFIX + key, day)
+                        loaded = await self._load(self._prefix + key, day)
                         self.left_s()
                         if self.day == day and self.find(key) is None:
-                            self._set(key, loaded + self._postponed.get((SUBJECT_PREFIX + key, day), 0))
+                            self._set(key, loaded + self._postponed.get((self._prefix + key, day), 0))
             finally:
                 if not lock.locked():
                     self._loading.pop(key, None)
         return used
 
-    def add(self, key: str, used: int) -> Count:
-        """Count one more for `key`, which has sent `used`; there must be no await since that was read."""
-        self._set(key, used + 1)
-        return Count(SUBJECT_PREFIX + key, self.day, 1)
+    def add(self, key: str, used: int, amount: int = 1) -> Count:
+        """Count more for `key`, which has sent `used`; there must be no await since that was read."""
+        self._set(key, used + amount)
+        return Count(self._prefix + key, self.day, amount)
 
     def give_back(self, count: Count) -> None:
         """Undo an `add` whose count was not committed; one of another day is forgotten."""
-        key = count.subject.removeprefix(SUBJECT_PREFIX)
+        key = count.subject.removeprefix(self._prefix)
         used = self.find(key)
         if count.period == self.day and used:
             self._set(key, used - count.amount)

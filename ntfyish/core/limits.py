@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from ntfyish.core.buckets import Buckets, Rate
-from ntfyish.core.daily_counts import DAY_S, DailyCounts, Load, Write
+from ntfyish.core.daily_counts import BYTES_PREFIX, DAY_S, DailyCounts, Load, Write
 from ntfyish.core.ports import Clock, Count
 from ntfyish.core.topics import TopicTable
 from ntfyish.model.errors import LimitReached, Reason
@@ -23,16 +23,20 @@ Network = IPv4Network | IPv6Network
 # Of a tier's daily messages, this share may come at once, but not more than that.
 _TIER_BURST_SHARE = 0.05
 _TIER_BURST_MOST = 1000
+_TIER_EMAIL_BURST_SHARE = 0.2
+_TIER_EMAIL_BURST_MOST = 150
 # A subscription ends when its reader leaves, a topic when nobody uses it: there is no telling when.
 _SUBSCRIPTION_RETRY_S = 10
 _TOPIC_RETRY_S = 60
 _REMEMBERED_ADDRESSES = 8192
+_ACCOUNT_PREFIX = "user:"
 
 
 _REQUESTS = Rate(60, 5_000_000)
 _AUTH_FAILURES = Rate(30, 60_000_000)
 _SIGNUPS = Rate(3, DAY_S * 1_000_000)
 _NEW_TOPICS = Rate(100, 60_000_000)
+_EMAILS = Rate(16, 3_600_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class LimitValues:
     auth_failures: Rate = _AUTH_FAILURES
     signups: Rate = _SIGNUPS
     new_topics: Rate = _NEW_TOPICS
+    emails: Rate = _EMAILS
     topics: int = 15_000
     topic_idle_s: float = 16 * 3600.0
     exempt: tuple[Network, ...] = ()
@@ -88,6 +93,16 @@ class Taken:
 
 
 _NOTHING = Taken()
+
+
+def account_key(name: str) -> str:
+    """Return the key of the visitor that an account is, wherever it comes from."""
+    return f"{_ACCOUNT_PREFIX}{name}"
+
+
+def account_of(key: str) -> str:
+    """Return the name of the account that a visitor's key is of; "" if it is a network's."""
+    return key.removeprefix(_ACCOUNT_PREFIX) if key.startswith(_ACCOUNT_PREFIX) else ""
 
 
 def allowance(values: LimitValues, messages_a_day: int = 0) -> Allowance:
@@ -133,8 +148,10 @@ class Limits:
         self.requests = Buckets()
         self.signups = Buckets()
         self.new_topics = Buckets()
+        self.emails = Buckets()
         self.auth_failures = Buckets()
         self.messages = DailyCounts(clock, load, write)
+        self.bandwidth = DailyCounts(clock, load, write, prefix=BYTES_PREFIX)
         self.topics = TopicTable(values.topics, values.topic_idle_s, is_heard)
         self.subscriptions: dict[str, int] = {}
         self.monotonic = clock.monotonic
@@ -155,7 +172,7 @@ class Limits:
             return Visitor(self, principal, place, place, exempt, self._own)
         tier = self._find_tier(account.tier) if account.tier else None
         allowed = self._own if tier is None else self._of_tier(tier)
-        return Visitor(self, principal, f"user:{account.name}", place, exempt, allowed)
+        return Visitor(self, principal, account_key(account.name), place, exempt, allowed)
 
     def place(self, address: str) -> str:
         """Return the key of the network that `address` belongs to."""
@@ -170,6 +187,15 @@ class Limits:
         rate = self.values.auth_failures
         if missing_us := self.auth_failures.take(place, rate, self.now_us()):
             raise LimitReached(Reason.AUTH_FAILURE_LIMIT, retry_after_s=missing_us / 1e6)
+
+    def email_rate(self, tier_code: str) -> Rate:
+        """Return how many e-mails an account of that tier ("" for none) may send: a fifth of a day's at once."""
+        tier = self._find_tier(tier_code) if tier_code else None
+        own = self.values.emails
+        if tier is None or not tier.email_limit:
+            return own
+        burst = max(own.burst, min(_TIER_EMAIL_BURST_MOST, int(tier.email_limit * _TIER_EMAIL_BURST_SHARE)))
+        return Rate(burst, max(1, DAY_S * 1_000_000 // tier.email_limit))
 
     def use_topics(self, topics: Iterable[str]) -> None:
         """Note that `topics` are in use."""
@@ -335,6 +361,24 @@ class Visitor:
             raise LimitReached(Reason.SUBSCRIPTION_LIMIT, retry_after_s=_SUBSCRIPTION_RETRY_S)
         open_now[self.key] = count + 1
         return _Release(open_now, self.key)
+
+    def take_email(self) -> None:
+        """Count an e-mail that is sent for the visitor.
+
+        Raises:
+            LimitReached: EMAIL_LIMIT.
+        """
+        limits = self._limits
+        if missing_us := limits.emails.take(self.key, self._email_rate(), limits.now_us()):
+            raise LimitReached(Reason.EMAIL_LIMIT, retry_after_s=missing_us / 1e6)
+
+    def give_back_email(self) -> None:
+        """Undo `take_email`: nothing was published."""
+        self._limits.emails.give_back(self.key, self._email_rate(), self._limits.now_us())
+
+    def _email_rate(self) -> Rate:
+        account = self.principal.account
+        return self._limits.email_rate(account.tier if account is not None else "")
 
     def take_signup(self) -> None:
         """Count a new account, whoever the visitor is logged in as.

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict
 
-from ntfyish.model.errors import Invalid, Reason, Unavailable
-from ntfyish.web.http import Request, Response
+from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unavailable
+from ntfyish.web.http import FileResponse, Request, Response
 from ntfyish.web.responses import SERVER
 from ntfyish.web.router import Router
 
@@ -123,6 +124,8 @@ class AiohttpLane:
         headers, repeated = _fields(raw)
         request = Request(raw.method, raw.raw_path, headers, raw.remote or "", body, version, repeated)
         answer = await self._router.answer(request)
+        if isinstance(answer, FileResponse):
+            return await self._send_file(raw, answer)
         if isinstance(answer, Response):
             return _to_aiohttp(answer)
         transport = detach(raw)
@@ -132,6 +135,25 @@ class AiohttpLane:
         else:
             answer.begin(transport, None)
         return _Detached()
+
+    async def _send_file(self, raw: web.BaseRequest, answer: FileResponse) -> web.StreamResponse:
+        """Send a long body as fast as it is read at the other end, but give up on who hardly reads."""
+        response = web.StreamResponse(status=answer.status, headers=_header_fields(answer))
+        response.content_length = answer.length
+        try:
+            await response.prepare(raw)
+            while answer.source is not None and (piece := await answer.source.read()):
+                async with asyncio.timeout(self._body_timeout_s + len(piece) / self._body_min_rate):
+                    await response.write(piece)
+            await response.write_eof()
+        except (TimeoutError, ConnectionError, ClientError, NtfyishError):
+            # Half of it is out: the end of the connection is all that can still be said.
+            if raw.transport is not None:
+                raw.transport.abort()
+        finally:
+            if answer.source is not None:
+                answer.source.close()
+        return response
 
 
 def detach(raw: web.BaseRequest) -> asyncio.Transport | None:
@@ -164,13 +186,17 @@ def _fields(raw: web.BaseRequest) -> tuple[dict[str, str], dict[str, list[str]]]
     return headers, repeated
 
 
-def _to_aiohttp(answer: Response) -> web.Response:
-    headers = {"Server": SERVER}
+def _header_fields(answer: Response) -> CIMultiDict[str]:
+    headers: CIMultiDict[str] = CIMultiDict({"Server": SERVER})
     if answer.content_type:
         headers["Content-Type"] = answer.content_type
-    response = web.Response(status=answer.status, body=answer.body, headers=headers)
     for name, value in answer.headers:
-        response.headers.add(name, value)
+        headers.add(name, value)
+    return headers
+
+
+def _to_aiohttp(answer: Response) -> web.Response:
+    response = web.Response(status=answer.status, body=answer.body, headers=_header_fields(answer))
     if answer.close:
         response.force_close()
     return response

@@ -50,7 +50,13 @@ NTFY = {
     Reason.UNAUTHENTICATED: (40101, "unauthorized", "publish/#authentication"),
     Reason.FORBIDDEN: (40301, "forbidden", "publish/#authentication"),
     Reason.NOT_FOUND: (40401, "page not found", ""),
-    Reason.BODY_TOO_LARGE: (
+    Reason.ATTACHMENT_EXPIRES_EARLY: (
+        40015,
+        "invalid request: attachment expiry before delayed delivery date",
+        "publish/#scheduled-delivery",
+    ),
+    Reason.BANDWIDTH_LIMIT: (42905, "limit reached: daily bandwidth reached", "publish/#limitations"),
+    Reason.ATTACHMENT_LIMIT: (
         41301,
         "attachment too large, or bandwidth limit reached",
         "publish/#limitations",

@@ -37,9 +37,7 @@ _KEY_BYTES = 32
 def add_attachment(connection: sqlite3.Connection, message: Message, extra: NewAttachment) -> None:
     """Note that `message` carries a file; with the first message, the file."""
     file = extra.file
-    connection.execute(
-        _ADD, (file.id, file.owner, file.name, file.type, file.size_bytes, file.expires_at)
-    )
+    connection.execute(_ADD, (file.id, file.owner, file.name, file.type, file.size_bytes, file.expires_at))
     connection.execute(_LINK, (file.id, message.id if extra.stored else ""))
 
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
 from enum import Enum, auto
-from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from ntfyish.model.delays import find_timezone, parse_delay
 from ntfyish.model.errors import Invalid, Reason
-from ntfyish.model.message import Action, Attachment, Content, Draft, Event
+from ntfyish.model.message import FILE_MESSAGE, Action, Attachment, Content, Draft, Event
 from ntfyish.model.topic import SEQUENCE_ID_PATTERN
 from ntfyish.web.http import Request
 from ntfyish.web.ntfy.actions import parse_actions
@@ -25,7 +25,6 @@ from ntfyish.web.ntfy.publish_json import parse_publish_json as parse_publish_js
 from ntfyish.web.params import Params
 
 EMPTY_MESSAGE = "triggered"
-FILE_MESSAGE = "You received a file: "
 POLL_REQUEST_MESSAGE = "New message"
 MARKDOWN = "text/markdown"
 
@@ -58,6 +57,7 @@ class PublishLimits:
         tags_size_bytes: of all tags, joined by commas.
         delay_minimum_s: a message may be scheduled from so many seconds ahead ...
         delay_limit_s: ... up to so many.
+        uploads: whether the server takes files in.
     """
 
     message_size_bytes: int = 4096
@@ -65,6 +65,7 @@ class PublishLimits:
     tags_size_bytes: int = 512
     delay_minimum_s: float = 10
     delay_limit_s: float = 3 * 24 * 3600
+    uploads: bool = False
 
     @property
     def json_size_bytes(self) -> int:
@@ -91,8 +92,12 @@ def draft_from_request(
     limits: PublishLimits,
     timezone: tzinfo | None = None,
     sequence_id: str = "",
+    find_address: Callable[[str], str] = lambda asked: no_address(asked),
 ) -> Draft:
     """Return what a PUT, POST or GET to a topic asks for.
+
+    If its body is a file, the draft has an attachment without an address, and maybe no text: both come with
+    the file (see `is_upload`).
 
     Args:
         request: its headers and query.
@@ -102,15 +107,21 @@ def draft_from_request(
         limits: what is allowed.
         timezone: of natural-language delays, if the request names none; None for the machine's.
         sequence_id: from the path; "" if it has none.
+        find_address: tells where an e-mail goes that the request asks for in these words, or refuses it.
 
     Raises:
         Invalid: in the order above.
     """
-    return _draft(Params(request), body, more, now, limits, timezone, sequence_id)
+    return _draft(Params(request), body, more, now, limits, timezone, sequence_id, find_address)
 
 
 def draft_from_json(
-    request: Request, fields: JsonFields, now: float, limits: PublishLimits, timezone: tzinfo | None = None
+    request: Request,
+    fields: JsonFields,
+    now: float,
+    limits: PublishLimits,
+    timezone: tzinfo | None = None,
+    find_address: Callable[[str], str] = lambda asked: no_address(asked),
 ) -> Draft:
     """Return what a JSON publish asks for; headers and query of `request` apply where the JSON says nothing.
 
@@ -121,7 +132,13 @@ def draft_from_json(
     body = (fields.message or EMPTY_MESSAGE).encode()
     limit = limits.message_size_bytes
     params = Params(request, fields.values)
-    return _draft(params, body[:limit], len(body) > limit, now, limits, timezone, "")
+    return _draft(params, body[:limit], len(body) > limit, now, limits, timezone, "", find_address)
+
+
+def is_upload(draft: Draft) -> bool:
+    """Whether the body is a file that is still to be taken in; the attachment's name is what it is to be."""
+    attachment = draft.content.attachment
+    return attachment is not None and not attachment.url
 
 
 def body_use(params: Params, body: bytes, more: bool) -> BodyUse:
@@ -164,17 +181,20 @@ def _draft(
     limits: PublishLimits,
     timezone: tzinfo | None,
     path_sequence_id: str,
+    find_address: Callable[[str], str],
 ) -> Draft:
     if not (params or path_sequence_id):  # most scripts send nothing but a text
-        message, encoding = _message(params, body_use(params, body, more), body, more, None)
-        return Draft(content=Content(message=message, encoding=encoding))
+        use = body_use(params, body, more)
+        if use is not BodyUse.UPLOAD:
+            message, encoding = _message(params, use, body, more, None)
+            return Draft(content=Content(message=message, encoding=encoding))
     attachment = _attachment(params)
     icon = _icon(params)
-    _refuse_email_and_call(params)
+    email = _email(params, find_address)
     priority = parse_priority(params.get("priority"))
     poll_id = _line(params.get("poll_id"))
     cache = not poll_id and params.flag("cache", True)
-    due_at = _due_at(params, cache, now, limits, timezone)
+    due_at = _due_at(params, cache, now, limits, timezone, email)
     actions = _actions(params)
     sequence_id = path_sequence_id or params.get("sequence_id")
     if sequence_id and not SEQUENCE_ID_PATTERN.fullmatch(sequence_id):
@@ -191,6 +211,11 @@ def _draft(
             cache=False,
             poll_id=poll_id,
         )
+    if use is BodyUse.UPLOAD:
+        if not limits.uploads:
+            raise Invalid(Reason.ATTACHMENTS_DISALLOWED)
+        attachment = Attachment(name=_line(params.get("filename")), url="")
+        body = b""
     message, encoding = _message(params, use, body, more, attachment)
     return Draft(
         content=Content(
@@ -208,6 +233,7 @@ def _draft(
         sequence_id=sequence_id,
         due_at=due_at,
         cache=cache,
+        email=email,
     )
 
 
@@ -236,19 +262,35 @@ def _icon(params: Params) -> str:
     return icon
 
 
-def _refuse_email_and_call(params: Params) -> None:
-    if params.get("email"):
-        raise Invalid(Reason.EMAIL_DISABLED)
+def no_address(asked: str) -> str:
+    """Refuse every e-mail.
+
+    Raises:
+        Invalid: EMAIL_DISABLED.
+    """
+    raise Invalid(Reason.EMAIL_DISABLED)
+
+
+def _email(params: Params, find_address: Callable[[str], str]) -> str:
+    """Return the address to send an e-mail to, "" for none; and refuse phone calls."""
+    asked = params.get("email")
+    # What other servers ask for (poll requests) is not passed on by e-mail.
+    email = find_address(asked) if asked and not params.get("poll_id") else ""
     if params.get("call"):
         raise Invalid(Reason.CALL_DISABLED)
+    return email
 
 
-def _due_at(params: Params, cache: bool, now: float, limits: PublishLimits, timezone: tzinfo | None) -> int:
+def _due_at(
+    params: Params, cache: bool, now: float, limits: PublishLimits, timezone: tzinfo | None, email: str
+) -> int:
     delay = params.get("delay")
     if not delay:
         return 0
     if not cache:
         raise Invalid(Reason.DELAY_WITHOUT_CACHE)
+    if email:
+        raise Invalid(Reason.DELAY_WITH_EMAIL)
     if name := params.get("timezone"):
         timezone = find_timezone(name)
     return parse_delay(delay, now, timezone, min_s=limits.delay_minimum_s, max_s=limits.delay_limit_s)
@@ -285,8 +327,8 @@ def _message(
         if text is None:
             return base64.b64encode(body).decode("ascii"), "base64"
         return text or EMPTY_MESSAGE, ""
-    if use is BodyUse.UPLOAD or use is BodyUse.TEMPLATE_DATA:
-        _refuse(use)
+    if use is BodyUse.TEMPLATE_DATA:
+        raise Invalid(Reason.TEMPLATES_DISABLED, "templates are not available on this server")
     if body:
         text = _text(_whole_characters(body) if more else body)
         if text is None:
@@ -294,16 +336,11 @@ def _message(
         message = text.strip()
     else:
         message = params.get("message").replace("\\n", "\n")
+    if use is BodyUse.UPLOAD:
+        return message, ""
     if not message and attachment is not None:
         message = FILE_MESSAGE + attachment.name
     return message or EMPTY_MESSAGE, ""
-
-
-def _refuse(use: BodyUse) -> NoReturn:
-    """Refuse what this server does not do with a body."""
-    if use is BodyUse.TEMPLATE_DATA:
-        raise Invalid(Reason.TEMPLATES_DISABLED, "templates are not available on this server")
-    raise Invalid(Reason.ATTACHMENTS_DISALLOWED)
 
 
 def _text(body: bytes) -> str | None:

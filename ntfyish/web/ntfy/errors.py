@@ -1,7 +1,7 @@
 """ntfy's errors: the one table from `Reason` to code, status, words and link. The routes use it.
 
 Codes are ntfy's where it has one; the first three digits are always the status. Our own, for what ntfy
-does not tell apart: 40801, 40900, 50301-50303, 50702.
+does not tell apart: 40091, 40491, 40801, 40900, 41300, 50301-50303, 50702.
 """
 
 from __future__ import annotations
@@ -51,6 +51,13 @@ WORDINGS: Mapping[Reason, Wording] = {
     Reason.EMAIL_DISABLED: Wording(
         40001, "e-mail notifications are not enabled", "config/#e-mail-notifications"
     ),
+    Reason.EMAIL_INVALID: Wording(40050, "invalid request: e-mail address invalid"),
+    Reason.EMAIL_UNVERIFIED: Wording(
+        40052, "invalid request: e-mail address not verified", "publish/#e-mail-notifications"
+    ),
+    Reason.EMAIL_ANONYMOUS: Wording(
+        40053, "invalid request: anonymous e-mail sending is not allowed", "publish/#e-mail-notifications"
+    ),
     Reason.DELAY_WITHOUT_CACHE: Wording(40002, "cannot disable cache for delayed message"),
     Reason.DELAY_WITH_EMAIL: Wording(40003, "delayed e-mail notifications are not supported"),
     Reason.DELAY_UNPARSABLE: Wording(40004, "invalid delay parameter: unable to parse delay", _DELAY),
@@ -70,6 +77,9 @@ WORDINGS: Mapping[Reason, Wording] = {
     ),
     Reason.ATTACHMENTS_DISALLOWED: Wording(
         40014, "invalid request: attachments not allowed", "config/#attachments"
+    ),
+    Reason.ATTACHMENT_EXPIRES_EARLY: Wording(
+        40015, "invalid request: attachment expiry before delayed delivery date", _DELAY
     ),
     Reason.WEBSOCKET_EXPECTED: Wording(
         40016, "invalid request: client not using the websocket protocol", "subscribe/api/#websockets"
@@ -95,11 +105,13 @@ WORDINGS: Mapping[Reason, Wording] = {
     Reason.SEQUENCE_ID_INVALID: Wording(
         40049, "invalid request: sequence ID invalid", "publish/#updating-deleting-notifications"
     ),
+    Reason.EMERGENCY_INVALID: Wording(40091, "invalid emergency"),
     Reason.TITLE_TOO_LARGE: Wording(40057, "invalid request: title too large", _LIMITS),
     Reason.TAGS_TOO_LARGE: Wording(40058, "invalid request: tags too large", _LIMITS),
     Reason.UNAUTHENTICATED: Wording(40101, "unauthorized", _AUTH),
     Reason.FORBIDDEN: Wording(40301, "forbidden", _AUTH),
     Reason.NOT_FOUND: Wording(40401, "page not found"),
+    Reason.RECEIPT_UNKNOWN: Wording(40491, "receipt not found"),
     Reason.BODY_TIMEOUT: Wording(40801, "the request body came too slowly", close=True),
     Reason.CONFLICT: Wording(40900, "conflict"),
     Reason.ACCOUNT_EXISTS: Wording(40901, "conflict: user already exists"),
@@ -108,15 +120,18 @@ WORDINGS: Mapping[Reason, Wording] = {
     ),
     Reason.SUBSCRIPTION_EXISTS: Wording(40903, "conflict: topic subscription already exists"),
     Reason.DECLARED: Wording(40905, "conflict: cannot change what is declared in the configuration"),
-    Reason.BODY_TOO_LARGE: Wording(41301, "attachment too large, or bandwidth limit reached", _LIMITS),
+    Reason.BODY_TOO_LARGE: Wording(41300, "request body too large", _LIMITS),
+    Reason.ATTACHMENT_LIMIT: Wording(41301, "attachment too large, or bandwidth limit reached", _LIMITS),
     Reason.JSON_TOO_LARGE: Wording(41303, "JSON body too large"),
     Reason.REQUEST_LIMIT: Wording(42901, "limit reached: too many requests", _LIMITS),
+    Reason.EMAIL_LIMIT: Wording(42902, "limit reached: too many emails", _LIMITS),
     Reason.SUBSCRIPTION_LIMIT: Wording(42903, "limit reached: too many active subscriptions", _LIMITS),
     Reason.TOPIC_LIMIT: Wording(
         42904,
         "limit reached: the total number of topics on the server has been reached, please contact the admin",
         _LIMITS,
     ),
+    Reason.BANDWIDTH_LIMIT: Wording(42905, "limit reached: daily bandwidth reached", _LIMITS),
     Reason.MESSAGE_QUOTA: Wording(42908, "limit reached: daily message quota reached", _LIMITS),
     Reason.SIGNUP_LIMIT: Wording(42906, "limit reached: too many accounts created", _LIMITS),
     Reason.RESERVATION_LIMIT: Wording(42907, "limit reached: too many topic reservations for this user"),

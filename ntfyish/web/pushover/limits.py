@@ -28,6 +28,7 @@ class PushoverLimits:
             clients send 86400 by default, though Pushover documents 10800.
         device_strict: an unknown device name is an error; otherwise the message goes to all devices.
         body_bytes: the whole request body.
+        attachment_bytes: the file that comes with a message.
     """
 
     message_chars: int = 1024
@@ -43,6 +44,7 @@ class PushoverLimits:
     expire_tolerated_s: int = 86_400
     device_strict: bool = False
     body_bytes: int = BODY_LIMIT_BYTES
+    attachment_bytes: int = 5_242_880
 
 
 CURRENT = PushoverLimits()

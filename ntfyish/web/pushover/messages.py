@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from math import ceil
 
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook, Recipient
+from ntfyish.core.attachments import Attachments
+from ntfyish.core.limits import account_key
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.core.receipts import app_owner
 from ntfyish.model.errors import Invalid, LimitReached, NtfyishError, TooLarge
-from ntfyish.model.message import Draft
+from ntfyish.model.message import Content, Draft
 from ntfyish.model.people import App
 from ntfyish.model.receipt import Emergency
 from ntfyish.web.body import Parameters, read_parameters
-from ntfyish.web.http import Request, Response
+from ntfyish.web.http import BufferedBody, Request, Response
 from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.answers import Answer, Value
 from ntfyish.web.pushover.drafts import read_draft, split_list
 from ntfyish.web.pushover.faults import Fault
 from ntfyish.web.pushover.limits import PushoverLimits
+from ntfyish.web.pushover.uploads import Upload, read_upload
 from ntfyish.web.visitor import Visitors
 
 _log = logging.getLogger(__name__)
 
+_NO_ATTACHMENTS = "attachments are not enabled on this server"
 _NO_DEVICES = "no active devices to send to"
 
 
@@ -40,6 +46,7 @@ class Messages:
         publisher: Publisher,
         quotas: Quotas,
         limits: PushoverLimits,
+        attachments: Attachments | None = None,
     ) -> None:
         self._directory = directory
         self._access = access
@@ -47,10 +54,19 @@ class Messages:
         self._publisher = publisher
         self._quotas = quotas
         self._limits = limits
+        self._attachments = attachments
 
     async def send(self, request: Request) -> Response:
         """Publish a message."""
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        try:
+            parameters = await read_parameters(request, self._limits.body_bytes)
+        except TooLarge:
+            length = request.headers.get("content-length", "")
+            if not (_is_multipart(request) and length.isascii() and length.isdigit() and len(length) < 19):
+                raise
+            # Nothing else of a form is that large, and its exact size is not worth reading it.
+            fault = faults.attachment_too_large(int(length), self._limits.attachment_bytes)
+            return Answer(request).refusal([fault], close=True)
         return await self._send(request, parameters)
 
     async def send_or_decline(self, request: Request) -> Response | None:
@@ -92,11 +108,12 @@ class Messages:
         if not found:
             devices = recipients[0].devices if len(recipients) == 1 else ()
             draft, receipt_draft = read_draft(parameters, app, devices, self._limits, found)
+            upload = read_upload(parameters, self._limits.attachment_bytes, found)
         if found:
             answer.show_quota(await self._quotas.status(app))
             return answer.refusal(found)
         emergency = None if receipt_draft is None else Emergency(draft=receipt_draft, owner=app_owner(app))
-        return await self._publish(answer, app, recipients, draft, emergency)
+        return await self._publish(answer, app, recipients, draft, emergency, upload)
 
     async def _find_recipients(
         self, parameters: Parameters, app: App, request_id: str, found: list[Fault]
@@ -123,8 +140,11 @@ class Messages:
         recipients: Sequence[Recipient],
         draft: Draft,
         emergency: Emergency | None,
+        upload: Upload | None,
     ) -> Response:
         fields: dict[str, Value] = {}
+        if upload is not None and self._attachments is None:
+            fields["info"] = _NO_ATTACHMENTS  # an alert without its picture is better than none
         topics, user_count = _reach(recipients)
         if not topics:
             answer.show_quota(await self._quotas.status(app))
@@ -132,6 +152,9 @@ class Messages:
                 fields["receipt"] = await self._publisher.publish_to_nobody(emergency)
             fields["info"] = _NO_DEVICES
             return answer.success(fields)
+        draft = replace(draft, variants=_variants(recipients, draft.content))
+        if emergency is not None:
+            emergency = replace(emergency, groups=_groups(recipients))
         try:
             count = await self._quotas.take(app, user_count)
         except LimitReached as error:
@@ -141,7 +164,8 @@ class Messages:
         try:
             answer.show_quota(await self._quotas.status(app))
             grant = self._access.grant_app(app, topics)
-            posts = await self._publisher.publish(grant, draft, (count,), emergency)
+            async with self._with_file(app, draft, upload) as complete:
+                posts = await self._publisher.publish(grant, complete, (count,), emergency)
         except NtfyishError:
             # Only then is it certain that nothing was published: a cancelled publish still completes.
             self._quotas.give_back(count)
@@ -150,6 +174,19 @@ class Messages:
         if emergency is not None:
             fields["receipt"] = posts[0].message.receipt
         return answer.success(fields)
+
+
+    @asynccontextmanager
+    async def _with_file(self, app: App, draft: Draft, upload: Upload | None) -> AsyncIterator[Draft]:
+        """Lend the draft with its file, which counts against the account that owns the app."""
+        if upload is None or self._attachments is None:
+            yield draft
+            return
+        pieces = BufferedBody(upload.data).chunks()
+        async with self._attachments.receiving(
+            account_key(app.account), draft, pieces, name=upload.name, claimed_type=upload.claimed_type
+        ) as complete:
+            yield complete
 
 
 def _reach(recipients: Sequence[Recipient]) -> tuple[tuple[str, ...], int]:
@@ -162,3 +199,37 @@ def _reach(recipients: Sequence[Recipient]) -> tuple[tuple[str, ...], int]:
         topic for recipient in recipients if recipient.active for topic in recipient.topics
     )
     return tuple(topics), len(topics)
+
+
+def _variants(recipients: Sequence[Recipient], content: Content) -> Mapping[str, Content]:
+    """Return what is not `content` as it is: for some devices of a member only, or with a subscriber's sound."""
+    if not any(recipient.only or recipient.sound for recipient in recipients):
+        return {}
+    devices: dict[str, set[str]] = {}
+    sounds: dict[str, str] = {}
+    for recipient in recipients:
+        for topic in recipient.topics:
+            devices.setdefault(topic, set()).add(recipient.only.get(topic, ""))
+            sounds[topic] = sounds.get(topic) or recipient.sound
+    return {
+        topic: replace(
+            content,
+            device=content.device or ("" if "" in names else ",".join(sorted(names))),
+            sound=content.sound or sounds[topic],
+        )
+        for topic, names in devices.items()
+    }
+
+
+def _groups(recipients: Sequence[Recipient]) -> tuple[tuple[str, str], ...]:
+    """Return the groups by which those are reached who are reached by a group only: (topic, key)."""
+    direct = {topic for recipient in recipients if not recipient.group for topic in recipient.topics}
+    groups: dict[str, str] = {}
+    for recipient in recipients:
+        for topic in recipient.topics if recipient.group else ():
+            groups.setdefault(topic, recipient.group)
+    return tuple((topic, key) for topic, key in groups.items() if topic not in direct)
+
+
+def _is_multipart(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/")
