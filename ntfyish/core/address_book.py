@@ -84,12 +84,12 @@ class AddressBook:
         )
 
     def _find_subscriber(self, subscriber: Subscriber, app: App) -> Recipient | None:
-        """Return the account behind a subscribed user key, which works for the app of its subscription only."""
+        """Return the account behind a subscribed user key, which works for its subscription's app only."""
         subscription = self._directory.find_known_subscription(subscriber.code)
         account = self._directory.find_account(subscriber.account)
         if subscription is None or subscription.app != app.token or account is None:
             return None
-        only = {account.user_key: subscriber.device} if subscriber.device else {}
+        only: dict[str, str] = {account.user_key: subscriber.device} if subscriber.device else {}
         return replace(self._find_account(account), only=only, sound=subscriber.sound)
 
     def _find_members(self, group: Group) -> Recipient:

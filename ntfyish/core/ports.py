@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Protocol
 
 from ntfyish.model.acl import AclEntry
 from ntfyish.model.message import KeptFile, Message, Published
-from ntfyish.model.people import AccessToken, Account, App, ClientSecret, Device, Group, Tier, TopicKey
+from ntfyish.model.people import (
+    AccessToken,
+    Account,
+    App,
+    ClientSecret,
+    Device,
+    Group,
+    MailAlias,
+    Tier,
+    TopicKey,
+)
 from ntfyish.model.query import Since
 from ntfyish.model.receipt import Receipt
+from ntfyish.model.sound import CustomSound
+from ntfyish.model.subscription import Subscriber, Subscription
+from ntfyish.model.team import TeamToken
 
 
 class Clock(Protocol):
@@ -279,7 +293,22 @@ class Outbox(Protocol):
         """Have an errand done again at `due_at`; nothing if it has been replaced meanwhile."""
 
 
-Record = Account | App | TopicKey | AccessToken | AclEntry | Tier | Group | ClientSecret | Device
+Record = (
+    Account
+    | App
+    | TopicKey
+    | AccessToken
+    | AclEntry
+    | Tier
+    | Group
+    | ClientSecret
+    | Device
+    | MailAlias
+    | Subscription
+    | Subscriber
+    | TeamToken
+    | CustomSound
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +337,8 @@ class Remove:
     """The record of that kind and identity goes; NotFound if there is none.
 
     The identity is an account's name, an app's token, a topic key's or group's key, a token's or secret's
-    hash, a tier's code, a device's id, or (account, pattern). An account goes with its apps, tokens, access entries (also those
+    hash, a tier's code, a device's id, an
+    alias's name, or (account, pattern). An account goes with its apps, tokens, access entries (also those
     it owns), groups and memberships; a tier is taken off its accounts.
     """
 
@@ -332,6 +362,11 @@ class People:
     groups: tuple[Group, ...] = ()
     secrets: tuple[ClientSecret, ...] = ()
     devices: tuple[Device, ...] = ()
+    aliases: tuple[MailAlias, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    subscribers: tuple[Subscriber, ...] = ()
+    teams: tuple[TeamToken, ...] = ()
+    sounds: tuple[CustomSound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,11 +425,29 @@ class PeopleStore(Protocol):
     async def apply(self, *changes: PeopleChange) -> None:
         """Make all changes in their order, in one transaction: all or none."""
 
+    async def sound_file(self, name: str) -> bytes | None:
+        """Return the file of the custom sound of that name; `load` leaves the files out."""
+
     async def touch_tokens(self, used: Sequence[tuple[str, int, str]]) -> None:
         """Note uses of tokens: (token hash, Unix seconds, address). Does not count as a change."""
 
     async def reconcile(self, declared: People) -> None:
         """Make what is marked `declared` in the store equal to `declared`, in one transaction."""
+
+
+class MailOutcome(Enum):
+    """What became of an e-mail."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()  # for good: this letter to this recipient will never be taken
+    FAILED = auto()  # for now: nobody answers, or whoever does has a trouble of its own
+
+
+class MailSender(Protocol):
+    """Hands e-mail to a mail server."""
+
+    async def send(self, recipient: str, letter: bytes) -> MailOutcome:
+        """Send a complete letter (RFC 5322) to one address, within half a minute."""
 
 
 class Bus(Protocol):

@@ -18,6 +18,7 @@ AppToken = NewType("AppToken", str)
 KEY_LENGTH = 30
 KEY_PATTERN = re.compile(r"[A-Za-z0-9]{30}")
 DEVICE_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,25}")
+ALIAS_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 ACCOUNT_NAME_PATTERN = re.compile(r"[-_.+@a-zA-Z0-9]+")
 _KEY_ALPHABET = string.ascii_letters + string.digits
 
@@ -44,6 +45,8 @@ class Account:
     Attributes:
         user_key: 30 letters and digits; also the topic that is the account's inbox.
         password_hash: bcrypt; "" means that nobody can log in with a password.
+        email: its primary e-mail address; "" for none.
+        emails: further addresses that are known to be its own.
         devices: names of the Open Client devices, active.
         stream: whether the built-in device, the inbox topic itself, is active.
         tier: code of its set of limits; "" for the server's own.
@@ -63,6 +66,7 @@ class Account:
     password_hash: str = field(default="", repr=False)
     role: Role = Role.USER
     email: str = ""
+    emails: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     stream: bool = True
     tier: str = ""
@@ -133,6 +137,26 @@ class TopicKey:
 
     key: str
     topic: str
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailAlias:
+    """A name under which an account gets e-mail as messages, and what they are like then.
+
+    Attributes:
+        name: what stands before the @, in lower case.
+        sound, device: Pushover's; "" for what is usual.
+        priority: 1 to 5; 0 for none.
+        ignore_timestamps: messages have the time at which they come, not that of the mail.
+    """
+
+    name: str
+    account: str
+    sound: str = ""
+    priority: int = 0
+    device: str = ""
+    ignore_timestamps: bool = False
     declared: bool = False
 
 

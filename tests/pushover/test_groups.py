@@ -197,6 +197,21 @@ async def test_messages_reach_the_enabled_members_of_a_group_made_just_now(realm
     assert (body_of(valid)["group"], body_of(valid)["devices"]) == (1, [])
 
 
+async def test_a_member_with_devices_gets_messages_for_those_only(realm: Realm) -> None:
+    key, both = await make(realm), await make(realm, "both")
+    for device in ("droid2", "iphone"):
+        await realm.post(f"groups/{key}/add_user.json", user=PHIL, device=device)
+    await realm.post(f"groups/{key}/add_user.json", user=VERA)
+    await realm.post(f"groups/{key}/disable_user.json", user=PHIL, device="iphone")
+    for name in ({"device": "droid2"}, {}):
+        await realm.post(f"groups/{both}/add_user.json", user=PHIL, **name)
+    await realm.send(user=key)
+    assert [(one.topic, one.content.device) for one in realm.store.messages] == [(PHIL, "droid2"), (VERA, "")]
+    await realm.send(user=f"{key},{PHIL}")
+    await realm.send(user=both)
+    assert [message.content.device for message in realm.messages_to(PHIL)] == ["droid2", "", ""]
+
+
 async def test_a_group_is_shown_in_xml_too(realm: Realm) -> None:
     key = await make(realm, "a<b")
     await realm.post(f"groups/{key}/add_user.xml", user=PHIL, device="droid2")

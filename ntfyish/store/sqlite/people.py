@@ -17,18 +17,24 @@ from typing import TypeVar
 from ntfyish.core.ports import Add, Change, People, PeopleChange, Put, Record, Remove
 from ntfyish.model.errors import Conflict
 from ntfyish.model.people import Account, Group, TopicKey, UserKey, new_key
+from ntfyish.model.subscription import Subscriber
 from ntfyish.store.sqlite.database import Database, connect_to_write
 from ntfyish.store.sqlite.failures import WORK_FAILURES, refusal
 from ntfyish.store.sqlite.people_declared import reconcile
 from ntfyish.store.sqlite.people_tables import (
     ACCOUNTS,
+    ALIASES,
     APPS,
     DEVICES,
     ENTRIES,
     GROUPS,
     KEYS,
     SECRETS,
+    SOUNDS,
+    SUBSCRIBERS,
+    SUBSCRIPTIONS,
     TABLES,
+    TEAMS,
     TIERS,
     TOKENS,
     note_use,
@@ -91,6 +97,12 @@ class PeopleDatabase:
         if used:
             await self._run(partial(self._touch, tuple(used)))
 
+    async def sound_file(self, name: str) -> bytes | None:
+        """Return the file of the custom sound of that name."""
+        statement = "SELECT data FROM custom_sound_files WHERE name = ?"
+        row = await self._run(lambda raw: raw.execute(statement, (name,)).fetchone())
+        return None if row is None else bytes(row[0])
+
     async def reconcile(self, declared: People) -> None:
         """Make what is marked `declared` in the store equal to `declared`, in one transaction.
 
@@ -145,6 +157,11 @@ class PeopleDatabase:
                     groups=GROUPS.load(connection),
                     secrets=SECRETS.load(connection),
                     devices=DEVICES.load(connection),
+                    aliases=ALIASES.load(connection),
+                    subscriptions=SUBSCRIPTIONS.load(connection),
+                    subscribers=SUBSCRIBERS.load(connection),
+                    teams=TEAMS.load(connection),
+                    sounds=SOUNDS.load(connection),
                 )
         finally:
             if connection.in_transaction:
@@ -209,7 +226,7 @@ def _completed(connection: sqlite3.Connection, record: Record) -> Record:
 def _check_recipients(connection: sqlite3.Connection, written: Sequence[Record]) -> None:
     """Refuse a key that things of different kinds share."""
     keys: list[str] = [record.user_key for record in written if isinstance(record, Account)]
-    keys += [record.key for record in written if isinstance(record, TopicKey | Group)]
+    keys += [record.key for record in written if isinstance(record, TopicKey | Group | Subscriber)]
     shared = "SELECT 1 FROM recipients WHERE key = ? LIMIT 1 OFFSET 1"
     if any(connection.execute(shared, (key,)).fetchone() for key in keys):
         raise Conflict(detail=_KEY_SHARED)

@@ -13,9 +13,18 @@ from typing import Any
 from ntfyish.core.ports import People
 from ntfyish.model.acl import EVERYONE, AclEntry
 from ntfyish.model.errors import Conflict, NotFound, Reason
-from ntfyish.model.people import AccessToken, Account, App, Group, UserKey, new_key
+from ntfyish.model.people import AccessToken, Account, App, Group, MailAlias, UserKey, new_key
 from ntfyish.store.sqlite.people_table import Identity, Table
-from ntfyish.store.sqlite.people_tables import ACCOUNTS, APPS, ENTRIES, GROUPS, KEYS, TOKENS
+from ntfyish.store.sqlite.people_tables import (
+    ACCOUNTS,
+    ALIASES,
+    APPS,
+    ENTRIES,
+    GROUPS,
+    KEYS,
+    SUBSCRIPTIONS,
+    TOKENS,
+)
 
 Stored = dict[Identity, Any]
 
@@ -29,6 +38,8 @@ def reconcile(connection: sqlite3.Connection, declared: People) -> None:
         (APPS, declared.apps),
         (ENTRIES, declared.access),
         (GROUPS, declared.groups),
+        (ALIASES, declared.aliases),
+        (SUBSCRIPTIONS, declared.subscriptions),
     )
     for table, records in dependent:
         _forget(connection, table, records)
@@ -78,11 +89,12 @@ def _put_accounts(connection: sqlite3.Connection, declared: Sequence[Account]) -
 
 def _check_accounts(connection: sqlite3.Connection, declared: People) -> None:
     """Name the accounts that are missing, which a foreign key does not."""
-    owned: tuple[App | AccessToken | AclEntry | Group, ...] = (
+    owned: tuple[App | AccessToken | AclEntry | Group | MailAlias, ...] = (
         *declared.apps,
         *declared.tokens,
         *declared.access,
         *declared.groups,
+        *declared.aliases,
     )
     named = {record.account for record in owned} | {
         member.account for group in declared.groups for member in group.members

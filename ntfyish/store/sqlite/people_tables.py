@@ -21,11 +21,15 @@ from ntfyish.model.people import (
     Device,
     Flavour,
     Group,
+    MailAlias,
     Member,
     Role,
     Tier,
     TopicKey,
 )
+from ntfyish.model.sound import CustomSound, SoundKind
+from ntfyish.model.subscription import Subscriber, Subscription
+from ntfyish.model.team import TeamToken
 from ntfyish.store.sqlite.people_table import Column, Table
 
 _ACCESS_BY_WORD = {access.value: access for access in TopicAccess}
@@ -86,6 +90,13 @@ def _write_members(connection: sqlite3.Connection, group: Group) -> None:
     )
 
 
+def _write_sound(connection: sqlite3.Connection, sound: CustomSound) -> None:
+    connection.execute(
+        "INSERT INTO custom_sound_files VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET data = excluded.data",
+        (sound.name, sound.data),
+    )
+
+
 _DECLARED = Column(name="declared", read=bool)
 
 TIERS = Table(
@@ -114,6 +125,7 @@ ACCOUNTS = Table(
         Column(name="password_hash"),
         Column(name="role", write=_value_of, read={role.value: role for role in Role}.__getitem__),
         Column(name="email"),
+        Column(name="emails", write=_list_text, read=_list_of),
         Column(name="devices", write=_list_text, read=_list_of),
         Column(name="stream", read=bool),
         Column(name="tier", write=_null_if_blank, read=_blank_if_null),
@@ -141,6 +153,19 @@ DEVICES = Table(
         Column(name="name"),
         Column(name="secret_hash"),
         Column(name="created_at"),
+    ),
+)
+ALIASES = Table(
+    name="mail_aliases",
+    make=MailAlias,
+    columns=(
+        Column(name="name"),
+        Column(name="account"),
+        Column(name="sound"),
+        Column(name="priority"),
+        Column(name="device"),
+        Column(name="ignore_timestamps", read=bool),
+        _DECLARED,
     ),
 )
 APPS = Table(
@@ -217,6 +242,37 @@ GROUPS = Table(
     write_rest=_write_members,
 )
 
+SUBSCRIPTIONS = Table(
+    name="subscriptions", make=Subscription, columns=(Column(name="code"), Column(name="app"), _DECLARED)
+)
+SUBSCRIBERS = Table(
+    name="subscribers",
+    make=Subscriber,
+    columns=(
+        Column(name="key"),
+        Column(name="code"),
+        Column(name="account"),
+        Column(name="device"),
+        Column(name="sound"),
+    ),
+)
+TEAMS = Table(
+    name="team_tokens",
+    make=TeamToken,
+    columns=(Column(name="token_hash"), Column(name="name"), Column(name="hint"), Column(name="created_at")),
+)
+SOUNDS = Table(
+    name="custom_sounds",
+    make=CustomSound,
+    columns=(
+        Column(name="name"),
+        Column(name="account"),
+        Column(name="label"),
+        Column(name="kind", write=_value_of, read=SoundKind),
+    ),
+    write_rest=_write_sound,
+)
+
 TABLES: Mapping[type[Record], Table[Any]] = {
     Account: ACCOUNTS,
     App: APPS,
@@ -227,4 +283,9 @@ TABLES: Mapping[type[Record], Table[Any]] = {
     Group: GROUPS,
     ClientSecret: SECRETS,
     Device: DEVICES,
+    MailAlias: ALIASES,
+    Subscription: SUBSCRIPTIONS,
+    Subscriber: SUBSCRIBERS,
+    TeamToken: TEAMS,
+    CustomSound: SOUNDS,
 }

@@ -260,5 +260,52 @@ PEOPLE = Schema(
                  created_at INTEGER NOT NULL,
                  UNIQUE (account, name))""",
         ),
+        (
+            "ALTER TABLE accounts ADD COLUMN emails TEXT NOT NULL DEFAULT '[]'",
+            """CREATE TABLE mail_aliases (
+                 name TEXT PRIMARY KEY NOT NULL,
+                 account TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+                 sound TEXT NOT NULL,
+                 priority INTEGER NOT NULL,
+                 device TEXT NOT NULL,
+                 ignore_timestamps INTEGER NOT NULL,
+                 declared INTEGER NOT NULL)""",
+            "CREATE INDEX mail_aliases_by_account ON mail_aliases (account)",
+        ),
+        (
+            """CREATE TABLE subscriptions (
+                 code TEXT PRIMARY KEY NOT NULL,
+                 app TEXT NOT NULL REFERENCES apps (token) ON DELETE CASCADE,
+                 declared INTEGER NOT NULL)""",
+            "CREATE INDEX subscriptions_by_app ON subscriptions (app)",
+            """CREATE TABLE subscribers (
+                 key TEXT PRIMARY KEY NOT NULL,
+                 code TEXT NOT NULL REFERENCES subscriptions (code) ON DELETE CASCADE,
+                 account TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+                 device TEXT NOT NULL,
+                 sound TEXT NOT NULL,
+                 UNIQUE (code, account))""",
+            "CREATE INDEX subscribers_by_account ON subscribers (account)",
+            """CREATE TABLE team_tokens (
+                 token_hash TEXT PRIMARY KEY NOT NULL,
+                 name TEXT NOT NULL,
+                 hint TEXT NOT NULL,
+                 created_at INTEGER NOT NULL)""",
+            """CREATE TABLE custom_sounds (
+                 name TEXT PRIMARY KEY NOT NULL,
+                 account TEXT NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+                 label TEXT NOT NULL,
+                 kind TEXT NOT NULL)""",
+            "CREATE INDEX custom_sounds_by_account ON custom_sounds (account)",
+            """CREATE TABLE custom_sound_files (
+                 name TEXT PRIMARY KEY NOT NULL REFERENCES custom_sounds (name) ON DELETE CASCADE,
+                 data BLOB NOT NULL)""",
+            "DROP VIEW recipients",
+            """CREATE VIEW recipients (key) AS
+                 SELECT user_key FROM accounts
+                 UNION ALL SELECT key FROM topic_keys
+                 UNION ALL SELECT key FROM delivery_groups
+                 UNION ALL SELECT key FROM subscribers""",
+        ),
     ),
 )
