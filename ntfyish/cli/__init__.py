@@ -40,6 +40,7 @@ COMMANDS = {
         "key",
         "Add, remove and list keys with which Pushover clients write to a topic.",
     ),
+    "device": ("ntfyish.cli.device", "device", "List and remove Open Client devices."),
     "group": ("ntfyish.cli.group", "group", "Make, change and list groups of accounts with one key."),
 }
 

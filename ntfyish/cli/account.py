@@ -6,8 +6,9 @@ import click
 
 from ntfyish.cli.people import add_account, find_account, find_own_account, remove_account
 from ntfyish.cli.place import Place, at_place
-from ntfyish.cli.terminal import confirm, say, show_table, tell
+from ntfyish.cli.terminal import Failure, confirm, say, show_table, tell
 from ntfyish.cli.token import describe as describe_token
+from ntfyish.settings.entries import find_inbox_fault
 
 
 @click.group()
@@ -39,6 +40,47 @@ def add(place: Place, name: str, role: str, tier: str, password_stdin: bool, use
     tell(made.user_key)
     say(f"Pushover clients write to it with user={made.user_key}.")
     say(f"What is sent to it is read with: curl -sSN -u {name} {place.url}/{made.user_key}/json")
+
+
+@account.command("set")
+@click.argument("name")
+@click.option("--quiet-hours", metavar="HH:MM-HH:MM", help="When messages come silently; blank for never.")
+@click.option("--time-zone", metavar="ZONE", help="Whose hours those are, such as Europe/Berlin.")
+@click.option("--default-sound", metavar="SOUND", help="For messages without one; blank for none.")
+@click.option("--totp-secret", metavar="BASE32", help="Open Clients log in with a code, too; blank for none.")
+@at_place
+def set_(
+    place: Place,
+    name: str,
+    quiet_hours: str | None,
+    time_zone: str | None,
+    default_sound: str | None,
+    totp_secret: str | None,
+) -> None:
+    """Change how messages come to the account NAME, and how its Open Clients log in.
+
+    Priorities 1 and 2 are never silent.
+    """
+    given = {
+        "quiet-hours": quiet_hours,
+        "time-zone": time_zone,
+        "default-sound": default_sound,
+        "totp-secret": totp_secret,
+    }
+    for option, value in given.items():
+        if value and (fault := find_inbox_fault(option, value)):
+            raise Failure(f"--{option} {fault}")
+    find_own_account(place.people(), name, place)
+    place.administer(
+        lambda administration: administration.change_inbox(
+            name,
+            quiet_hours=quiet_hours,
+            time_zone=time_zone,
+            default_sound=default_sound,
+            totp_secret=totp_secret,
+        )
+    )
+    say(f"Account {name} has been changed.")
 
 
 @account.command("list")

@@ -13,6 +13,7 @@ import secrets
 import string
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import Add, Change, Clock, People, PeopleChange, PeopleStore, Put, Remove
@@ -27,6 +28,8 @@ from ntfyish.model.people import (
     Account,
     App,
     AppToken,
+    ClientSecret,
+    Device,
     Flavour,
     Role,
     Tier,
@@ -129,13 +132,54 @@ class Administration:
             await self._store.apply(Remove(Account, name))
 
     async def change_password(self, name: str, *, password: str = "", password_hash: str = "") -> None:
-        """Set a password, or its bcrypt hash.
+        """Set a password, or its bcrypt hash. Open Clients must log in again.
 
         Raises:
             Invalid: PASSWORD_INVALID.
         """
         stored = await _stored_password(password, password_hash)
-        await self._change_account(name, lambda account: replace(account, password_hash=stored))
+        async with self._lock:
+            people = await self._load()
+            account = _own_account(people, name)
+            known = (one.secret_hash for one in people.secrets if one.account == name)
+            await self._store.apply(
+                Change(replace(account, password_hash=stored)), *(Remove(ClientSecret, one) for one in known)
+            )
+
+    async def change_inbox(
+        self,
+        name: str,
+        *,
+        quiet_hours: str | None = None,
+        time_zone: str | None = None,
+        default_sound: str | None = None,
+        totp_secret: str | None = None,
+    ) -> Account:
+        """Set how messages come and how Open Clients log in; None leaves a thing, "" takes it away."""
+        wanted = {
+            "quiet_hours": quiet_hours,
+            "time_zone": time_zone,
+            "default_sound": default_sound,
+            "totp_secret": totp_secret,
+        }
+        given: dict[str, Any] = {field: value for field, value in wanted.items() if value is not None}
+        return await self._change_account(name, lambda account: replace(account, **given))
+
+    async def remove_device(self, account: str, name: str) -> None:
+        """Remove an Open Client device, and the secret that it was registered with.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with self._lock:
+            people = await self._load()
+            found = [one for one in people.devices if (one.account, one.name) == (account, name)]
+            if not found:
+                raise NotFound
+            secrets_ = {one.secret_hash for one in people.secrets} & {found[0].secret_hash}
+            await self._store.apply(
+                Remove(Device, found[0].id), *(Remove(ClientSecret, one) for one in secrets_)
+            )
 
     async def change_role(self, name: str, role: Role) -> None:
         """Set the role. Who becomes an administrator loses their access entries and reservations."""

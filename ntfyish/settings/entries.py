@@ -31,6 +31,7 @@ from ntfyish.settings.values import (
     Topic,
     Word,
     account_name,
+    timezone_name,
 )
 
 _ACCESS_TOKEN = re.compile(r"tk_[-_A-Za-z0-9]{29}")
@@ -75,6 +76,21 @@ def _sound(text: str) -> str:
     if text and _SOUND.fullmatch(text) is None:
         raise ValueError("must be the name of a sound: letters, digits, _ and -")
     return text
+
+
+def find_inbox_fault(name: str, text: str) -> str:
+    """Return what is wrong with a value of quiet-hours, time-zone, default-sound or totp-secret; or ""."""
+    check = {
+        "quiet-hours": _quiet_hours,
+        "time-zone": timezone_name,
+        "default-sound": _sound,
+        "totp-secret": _totp_secret,
+    }[name]
+    try:
+        check(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _memo(text: str) -> str:

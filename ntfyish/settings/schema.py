@@ -230,10 +230,11 @@ class Settings(BaseSettings):
         (),
         "Accounts. password or password-hash (bcrypt); role: user or admin; user-key is made when left out;"
         " devices are Open Client devices; stream: false stops delivery to the inbox topic; with"
-        " totp-secret (base32) an Open Client's login needs a code, too; in quiet-hours messages come silently, unless their"
-        " priority is high; default-sound is for messages without a sound;"
-        " e-mail goes out to email and verified-emails; e-mail to one of the aliases comes in with that alias's"
-        " sound, priority (-2 to 1) and device, and with the time it comes in if ignore-timestamps is true. A token's"
+        " totp-secret (base32) an Open Client's login needs a code, too; in quiet-hours messages come silently,"
+        " unless their priority is high; default-sound is for messages without a sound;"
+        " e-mail goes out to email and verified-emails; e-mail to one of the aliases comes in with that"
+        " alias's sound, priority (-2 to 1) and device, and with the time at which it comes in if"
+        " ignore-timestamps is true. A token's"
         " permissions are publish, subscribe, or both; its topics are patterns; without either it may do what"
         " its account may.",
         example='\n- name: phil\n  password: "change me"\n  role: user\n'
@@ -394,7 +395,7 @@ class Settings(BaseSettings):
         "", "Domain of those addresses; mail to others is refused.", example="push.example.com"
     )
     smtp_server_addr_prefix: MailPrefix = _setting(
-        "", "What stands before a topic's name in its address, so that others are not guessed.", example="ntfy-"
+        "", "What stands before a topic's name in its address, against guesses.", example="ntfy-"
     )
     smtp_server_message_size_limit_bytes: Bytes = _setting(
         _MIB, "Largest e-mail that is taken in.", ge=_KIB, le=64 * _MIB
@@ -411,9 +412,9 @@ class Settings(BaseSettings):
     )
     smtp_sender_addr: HostPort = _setting(
         None,
-        "Mail server, as host:port, through which e-mail goes out (X-Email); needs smtp-sender-from, base-url,"
-        " and the extra mail. Port 465 is TLS from the start; on others STARTTLS is used if it is offered, and"
-        " must be where a password goes to another machine.",
+        "Mail server, as host:port, through which e-mail goes out (X-Email); needs smtp-sender-from, base-url"
+        " and the extra mail. Port 465 is TLS from the start; on others STARTTLS is used if it is offered,"
+        " and it must be where a password goes to another machine.",
         example='"mail.example.com:587"',
     )
     smtp_sender_user: Text = _setting("", "User name at that mail server.", example="ntfyish@example.com")
@@ -423,8 +424,8 @@ class Settings(BaseSettings):
     )
     smtp_sender_verify: Switch = _setting(
         True,
-        "Send e-mail only to addresses of the account that publishes (email and verified-emails). Without this"
-        " everybody who may publish may have this server write to anybody.",
+        "Send e-mail only to addresses of the account that publishes (email and verified-emails). Without"
+        " this, everybody who may publish may have this server write to anybody.",
     )
 
     header_timeout_s: Seconds = _setting(

@@ -21,7 +21,8 @@ from pydantic import AfterValidator, BeforeValidator
 from ntfyish.model.acl import PATTERN
 from ntfyish.model.durations import parse_duration, parse_size
 from ntfyish.model.errors import Invalid
-from ntfyish.model.people import ACCOUNT_NAME_PATTERN, DEVICE_PATTERN, KEY_PATTERN
+from ntfyish.model.mail_address import HOST, is_mail_address
+from ntfyish.model.people import ACCOUNT_NAME_PATTERN, ALIAS_PATTERN, DEVICE_PATTERN, KEY_PATTERN
 from ntfyish.model.topic import TOPIC_PATTERN
 
 _SWITCHES = {
@@ -140,6 +141,42 @@ def _path(value: object) -> Path:
         raise ValueError(f"{show(str(value))} needs a home folder, and there is none") from None
 
 
+def _host_port(value: object) -> ListenAddress | None:
+    if value is None or isinstance(value, ListenAddress):
+        return value
+    match = _LISTEN.fullmatch(_text(value))
+    if match is None or not (match["v6"] or match["host"]) or not 0 < int(match["port"]) <= 65_535:
+        raise ValueError(f"{show(value)} is no server; write it like mail.example.com:587")
+    return ListenAddress(match["v6"] or match["host"], int(match["port"]))
+
+
+def _mail_domain(value: object) -> str:
+    text = _text(value).lower()
+    if text and HOST.fullmatch(text) is None:
+        raise ValueError(f"{show(value)} is no domain; write it like push.example.com")
+    return text
+
+
+def _mail_prefix(value: object) -> str:
+    text = _text(value)
+    if re.fullmatch(r"[A-Za-z0-9._-]{0,32}", text) is None:
+        raise ValueError(f"{show(value)} must be at most 32 of A-Z a-z 0-9 . _ -")
+    return text
+
+
+def _mail_address(text: str) -> str:
+    if text and not is_mail_address(text):
+        raise ValueError(f"{show(text)} is no e-mail address")
+    return text
+
+
+def _mail_priority(value: object) -> int:
+    text = str(value).strip() if isinstance(value, str | int) else ""
+    if text not in ("-2", "-1", "0", "1"):
+        raise ValueError(f"{show(value)} is none of -2, -1, 0, 1")
+    return int(text)
+
+
 def _mode(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -189,7 +226,12 @@ def _network_or_host(value: object) -> IPv4Network | IPv6Network | str:
         return text
 
 
-def _timezone(value: object) -> str:
+def timezone_name(value: object) -> str:
+    """Return `value` if it names a time zone.
+
+    Raises:
+        ValueError: it does not.
+    """
     text = _text(value)
     try:
         ZoneInfo(text)
@@ -248,6 +290,10 @@ Bytes = Annotated[int, BeforeValidator(_bytes)]
 Count = Annotated[int, BeforeValidator(_count)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Word = BeforeValidator(_word)
+HostPort = Annotated[ListenAddress | None, BeforeValidator(_host_port)]
+MailDomain = Annotated[str, BeforeValidator(_mail_domain)]
+MailPrefix = Annotated[str, BeforeValidator(_mail_prefix)]
+MailPriority = Annotated[int, BeforeValidator(_mail_priority)]
 Listen = Annotated[ListenAddress | None, BeforeValidator(_listen)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 FileMode = Annotated[int, BeforeValidator(_mode)]
@@ -255,7 +301,7 @@ BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 HeaderName = Annotated[str, BeforeValidator(_header)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 NetworkOrHost = Annotated[IPv4Network | IPv6Network | str, BeforeValidator(_network_or_host)]
-TimeZone = Annotated[str, BeforeValidator(_timezone)]
+TimeZone = Annotated[str, BeforeValidator(timezone_name)]
 Items = BeforeValidator(_items)
 Entries = BeforeValidator(_entries)
 Name = Annotated[Text, AfterValidator(_name)]
@@ -264,5 +310,12 @@ Key = Annotated[Text, AfterValidator(_matching(KEY_PATTERN, "must be 30 letters 
 Device = Annotated[Text, AfterValidator(_matching(DEVICE_PATTERN, "must be 1 to 25 of A-Z a-z 0-9 _ -"))]
 Pattern = Annotated[
     Text, AfterValidator(_matching(PATTERN, "must be 1 to 64 of A-Z a-z 0-9 _ - and * for anything"))
+]
+EmailAddress = Annotated[Text, AfterValidator(_mail_address)]
+AliasName = Annotated[
+    Text,
+    AfterValidator(
+        _matching(ALIAS_PATTERN, "must be 1 to 64 of a-z 0-9 . _ -, and begin and end with a letter or digit")
+    ),
 ]
 AccountName = Annotated[Text, AfterValidator(account_name)]
