@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
 from ntfyish.core.deliveries import Deliveries
+from ntfyish.core.letters import letter_errand
 from ntfyish.core.ports import Bus, Clock, Count, MessageStore, NewAttachment, NewReceipt, Post, StoreExtra
 from ntfyish.model.acl import Permission
 from ntfyish.model.line import decode, encode
@@ -30,6 +31,7 @@ class Publisher:
         repeat_due: called with the Unix seconds at which an emergency has to be sent again.
         link: makes the address of the button with which readers acknowledge, from a receipt and a secret;
             "" for no button.
+        errand_due: called with the Unix seconds at which an errand has to be done.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Publisher:
         deliveries: Deliveries,
         repeat_due: Callable[[float], None] = lambda due_at: None,
         link: Callable[[str, str], str] = lambda receipt, secret: "",
+        errand_due: Callable[[float], None] = lambda due_at: None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -52,6 +55,7 @@ class Publisher:
         self._deliveries = deliveries
         self._repeat_due = repeat_due
         self._link = link
+        self._errand_due = errand_due
 
     async def publish(
         self,
@@ -90,12 +94,17 @@ class Publisher:
         ]
         if draft.file is not None:
             posts = [_with_file(post, draft.file) for post in posts]
+        now = self._clock.now()
+        if draft.email:
+            posts = [_with_letter(post, draft.email, now) for post in posts]
         if receipt is not None:
             extras: tuple[StoreExtra, ...] = (NewReceipt(receipt), *posts[0].extras)
             posts[0] = dataclasses.replace(posts[0], extras=extras)
         if kept or replaces or counts or any(post.extras for post in posts):
             await self._store.post(posts, counts)
         self.announce_unkept(posts)
+        if draft.email:
+            self._errand_due(now)
         if receipt is not None and receipt.next_at:
             self._repeat_due(receipt.next_at)
         return posts
@@ -204,6 +213,11 @@ class Publisher:
             receipt=receipt,
             content=content,
         )
+
+
+def _with_letter(post: Post, address: str, now: float) -> Post:
+    errand = letter_errand(post.message, post.line, address, now)
+    return dataclasses.replace(post, extras=(*post.extras, errand))
 
 
 def _with_file(post: Post, file: KeptFile) -> Post:

@@ -210,6 +210,16 @@ def begin(
     )
 
 
+def without_button(message: Message) -> Message:
+    """Return an emergency's message as its publisher may see it, who need not be one of its readers."""
+    actions = tuple(
+        action
+        for action in message.content.actions
+        if not (action.label == ACKNOWLEDGE and f"/receipts/{message.receipt}/ack/" in action.url)
+    )
+    return replace(message, content=replace(message.content, actions=actions))
+
+
 def with_button(message: Message, url: str) -> Message:
     """Return an emergency's message with a button that acknowledges it at `url`; as it is if that is "".
 

@@ -1,4 +1,4 @@
-"""The receipts of emergencies in SQLite: `ReceiptStore` over the writer and readers of the message database."""
+"""Receipts in SQLite: `ReceiptStore` over the writer and the readers of the message database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHANGING = (
     "acknowledged_by_device", "cancelled_at", "called_back_at",
 )  # fmt: skip
 
-SELECT = f"SELECT {', '.join(_COLUMNS)} FROM receipts"  # noqa: S608 - constants
+SELECT = f"SELECT {', '.join(_COLUMNS)} FROM receipts"
 FIND = f"{SELECT} WHERE id = ?"
 FIND_MANY = f"{SELECT} WHERE id IN (SELECT value FROM json_each(?))"
 DUE = f"{SELECT} WHERE next_at > 0 AND next_at <= ? ORDER BY next_at LIMIT ?"

@@ -8,22 +8,36 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ntfyish.core.access import Access, Grant
+from ntfyish.core.attachments import Attachments
+from ntfyish.core.letters import Letters
 from ntfyish.core.limits import Visitor
-from ntfyish.core.ports import Clock
+from ntfyish.core.ports import Clock, Count, Post
 from ntfyish.core.publisher import Publisher
+from ntfyish.core.receipts import account_owner
 from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
-from ntfyish.model.message import Draft, Event
+from ntfyish.model.line import encode
+from ntfyish.model.message import MAX_PRIORITY, Draft, Event
+from ntfyish.model.receipt import Emergency, without_button
 from ntfyish.model.topic import TOPIC, is_topic, parse_topics
 from ntfyish.web.formats import Format, JsonFormat, RawFormat, SseFormat, WebSocketFormat
-from ntfyish.web.http import Handler, Request, Response
+from ntfyish.web.http import Body, BufferedBody, Handler, Request, Response
 from ntfyish.web.ntfy.callers import Caller, Service
 from ntfyish.web.ntfy.callers import Handler as ServiceHandler
-from ntfyish.web.ntfy.drafts import PublishLimits, draft_from_json, draft_from_request
+from ntfyish.web.ntfy.drafts import (
+    EMPTY_MESSAGE,
+    BodyUse,
+    PublishLimits,
+    body_use,
+    draft_from_json,
+    draft_from_request,
+    is_upload,
+)
+from ntfyish.web.ntfy.emergencies import EMERGENCY_LIMITS, EmergencyLimits, read_emergency
 from ntfyish.web.ntfy.errors import error_response
 from ntfyish.web.ntfy.publish_json import parse_publish_json
 from ntfyish.web.ntfy.queries import query_from_request
@@ -52,6 +66,8 @@ _STREAM_HEADERS = (
     ("Cache-Control", "no-cache"),
     ("X-Accel-Buffering", "no"),  # nginx would hold the stream back
 )
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+_NO_BODY = BufferedBody()
 _SUCCESS = b'{"success":true}\n'
 _UNIFIEDPUSH = Response(body=b'{"unifiedpush":{"version":1}}\n', headers=_CORS)
 
@@ -61,6 +77,7 @@ class NtfyDialect:
 
     Args:
         services: what answers below ``/v1/`` (and the script of the same kind).
+        attachments: takes files in; None where `limits.uploads` is off.
     """
 
     def __init__(
@@ -73,8 +90,11 @@ class NtfyDialect:
         clock: Clock,
         heads: HeadWriter,
         limits: PublishLimits,
+        letters: Letters,
         disallowed_topics: frozenset[str],
         services: Sequence[Service],
+        attachments: Attachments | None = None,
+        emergency_limits: EmergencyLimits = EMERGENCY_LIMITS,
     ) -> None:
         self._access = access
         self._visitors = visitors
@@ -83,8 +103,11 @@ class NtfyDialect:
         self._clock = clock
         self._heads = heads
         self._limits = limits
+        self._letters = letters
         self._disallowed_topics = disallowed_topics
         self._services = services
+        self._attachments = attachments
+        self._emergency_limits = emergency_limits
         now = clock.now
         self._formats: dict[tuple[str, bool], Format] = {
             (kind, framed): make(now, framed=framed)
@@ -180,11 +203,19 @@ class NtfyDialect:
     async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
         visitor = await self._visitor(request)
         grant = self._admit(visitor, topic)
+        self._check_length(visitor, request)
         body, more = await request.body.read(self._limits.message_size_bytes)
         draft = draft_from_request(
-            request, body, more, self._clock.now(), self._limits, sequence_id=sequence_id
+            request,
+            body,
+            more,
+            self._clock.now(),
+            self._limits,
+            sequence_id=sequence_id,
+            find_address=partial(self._letters.address_for, visitor.principal),
         )
-        return await self._send(visitor, grant, draft)
+        emergency = self._emergency(visitor, request, draft)
+        return await self._send(visitor, grant, draft, request.body, emergency)
 
     async def _publish_json(self, request: Request) -> Response:
         visitor = await self._visitor(request)
@@ -192,8 +223,11 @@ class NtfyDialect:
         body, more = await request.body.read(limit)
         topic, fields = parse_publish_json(body, more)
         grant = self._admit(visitor, topic)
-        draft = draft_from_json(request, fields, self._clock.now(), self._limits)
-        return await self._send(visitor, grant, draft)
+        find_address = partial(self._letters.address_for, visitor.principal)
+        draft = draft_from_json(request, fields, self._clock.now(), self._limits, find_address=find_address)
+        text = BufferedBody((fields.message or EMPTY_MESSAGE).encode())
+        emergency = self._emergency(visitor, request, draft, fields.values)
+        return await self._send(visitor, grant, draft, text, emergency)
 
     async def _publish_event(self, topic: str, sequence_id: str, event: Event, request: Request) -> Response:
         visitor = await self._visitor(request)
@@ -207,18 +241,72 @@ class NtfyDialect:
         visitor.take_request()
         return self._access.grant(visitor.principal, Permission.WRITE, (topic,))
 
-    async def _send(self, visitor: Visitor, grant: Grant, draft: Draft) -> Response:
-        """Publish, and answer with the message."""
+    def _check_length(self, visitor: Visitor, request: Request) -> None:
+        """Refuse a file that says that it is too large, before its client sends it."""
+        length = request.headers.get("content-length", "")
+        if self._attachments is None or not _LENGTH.fullmatch(length):
+            return
+        size = int(length)
+        if size > self._limits.message_size_bytes and body_use(Params(request), b"", True) is BodyUse.UPLOAD:
+            self._attachments.check_length(visitor.key, size)
+
+    def _emergency(
+        self, visitor: Visitor, request: Request, draft: Draft, fields: Mapping[str, str] | None = None
+    ) -> Emergency | None:
+        """Return how the message is to be repeated; None for almost all of them."""
+        if draft.content.priority != MAX_PRIORITY:
+            return None
+        receipt = read_emergency(Params(request, fields), draft, self._emergency_limits)
+        owner = account_owner(visitor.principal.account)
+        return None if receipt is None else Emergency(draft=receipt, owner=owner)
+
+    async def _send(
+        self,
+        visitor: Visitor,
+        grant: Grant,
+        draft: Draft,
+        body: Body = _NO_BODY,
+        emergency: Emergency | None = None,
+    ) -> Response:
+        """Publish, and answer with the message; `body` is the file if there is one."""
         taken = await visitor.take_message(grant.topics[0])
+        mailed = False
         try:
+            if draft.email:
+                visitor.take_email()
+                mailed = True
             # What is not stored does not wait for the disk, and neither does its count.
-            (post,) = await self._publisher.publish(grant, draft, taken.counts if draft.cache else ())
+            counts = taken.counts if draft.cache else ()
+            if is_upload(draft):
+                post = await self._publish_file(visitor, grant, draft, counts, body, emergency)
+            else:
+                (post,) = await self._publisher.publish(grant, draft, counts, emergency)
         except NtfyishError:
             visitor.give_back(taken)
+            if mailed:
+                visitor.give_back_email()
             raise
         if not draft.cache:
             visitor.postpone(taken)
-        return Response(body=post.line + b"\n", headers=_CORS + limit_headers(visitor))
+        # Who may publish need not be one of the readers, who alone may acknowledge.
+        line = post.line if emergency is None else encode(without_button(post.message))
+        return Response(body=line + b"\n", headers=_CORS + limit_headers(visitor))
+
+    async def _publish_file(
+        self,
+        visitor: Visitor,
+        grant: Grant,
+        draft: Draft,
+        counts: Sequence[Count],
+        body: Body,
+        emergency: Emergency | None,
+    ) -> Post:
+        assert self._attachments is not None
+        assert draft.content.attachment is not None
+        name = draft.content.attachment.name
+        async with self._attachments.receiving(visitor.key, draft, body.chunks(), name=name) as complete:
+            (post,) = await self._publisher.publish(grant, complete, counts, emergency)
+        return post
 
     async def _probe(self, topic_text: str, request: Request) -> Response:
         visitor = await self._visitor(request)
@@ -291,6 +379,10 @@ class NtfyDialect:
             keeps_alive=framed,
             released=release,
         )
+
+    async def identify(self, request: Request) -> Visitor:
+        """Return who sends a request that is none of ntfy's; see `_visitor`."""
+        return await self._visitor(request)
 
     async def _visitor(self, request: Request) -> Visitor:
         """Return who is asking: `?auth=` (base64url of a header value) counts before the header."""

@@ -31,7 +31,10 @@ _STRINGS = (
     "cache",
     "firebase",
     "sequence_id",
+    "callback",
 )
+# Ours: seconds as a number, or what a header would say.
+_SECONDS = ("retry", "expire")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,11 @@ def parse_publish_json(data: bytes, more: bool = False) -> tuple[str, JsonFields
 
 def _values(fields: dict[str, Any]) -> dict[str, str]:
     values = {name: text for name in _STRINGS if (text := typed(fields, name, str, ""))}
+    for name in _SECONDS:
+        if type(fields.get(name)) is int:
+            values[name] = str(fields[name])
+        elif text := typed(fields, name, str, ""):
+            values[name] = text
     if tags := typed(fields, "tags", list, []):
         if not all(tag is None or isinstance(tag, str) for tag in tags):
             refuse()

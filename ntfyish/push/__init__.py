@@ -1,0 +1,1 @@
+"""Adapters that call other servers: callbacks of receipts."""
