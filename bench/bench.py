@@ -30,6 +30,8 @@ class Scale:
     cached: int = 100_000
     replays: int = 10
     stored: int = 1_000_000
+    attachments: int = 20
+    attachment_bytes: int = 15 * 1024 * 1024
 
 
 QUICK = Scale(
@@ -41,6 +43,7 @@ QUICK = Scale(
     cached=20_000,
     replays=5,
     stored=50_000,
+    attachments=5,
 )
 
 

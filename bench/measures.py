@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from bench import cache
+from bench import cache, uploads
 from bench.bench import Bench
 from bench.figures import OURS, Figure, Goal, Sample
 from bench.machine import MemoryWatch, on_core
@@ -453,6 +453,25 @@ MEASURES = (
         ),
         (Goal("publish", 10), Goal("cached", 2), Goal("logins_lag", 100), Goal("change", 0.5)),
         _access,
+    ),
+    Measure(
+        "attachments",
+        "files of 15 MiB, one after the other, beside copying them on the same disk",
+        (OURS,),
+        (
+            Figure("copy", "copied", "MiB/s"),
+            Figure("upload", "uploaded", "MiB/s"),
+            Figure("download", "downloaded", "MiB/s"),
+            Figure("upload_share", "upload, of the speed of copying", "x"),
+            Figure("download_share", "download, of the speed of copying", "x"),
+            Figure("grown", "memory of the server, most above the beginning", "MiB"),
+        ),
+        (
+            Goal("upload_share", 0.5, at_least=True),
+            Goal("download_share", 0.5, at_least=True),
+            Goal("grown", _FLAT_MIB),
+        ),
+        uploads.take,
     ),
     Measure(
         "startup",

@@ -251,6 +251,10 @@ def _configuration() -> dict[str, object]:
     limits = {key: value for key, value in _LIFTED_LIMITS.items() if key in known}
     return {
         **limits,
+        "base-url": "http://127.0.0.1",
+        "visitor-attachment-total-size-limit": "10G",
+        "attachment-total-size-limit": "10G",
+        "visitor-attachment-daily-bandwidth-limit": "1000G",
         "accounts": [{"name": "bench", "user-key": "uBenchBenchBenchBenchBenchBenc"}],
         "apps": [{"name": "Bench", "token": PUSHOVER_TOKEN, "account": "bench", "monthly-limit": 0}],
     }
