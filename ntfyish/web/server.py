@@ -20,6 +20,7 @@ from ntfyish.web.responses import SERVER
 from ntfyish.web.router import Router
 
 MAX_LINE_BYTES = 8190
+READ_BUFFER_BYTES = 256 * 1024  # of an upload, before its client must wait
 
 
 class StreamedBody:
@@ -109,6 +110,7 @@ class AiohttpLane:
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             lingering_time=5.0,
+            read_bufsize=READ_BUFFER_BYTES,
         )
 
     def protocol(self) -> asyncio.Protocol:
