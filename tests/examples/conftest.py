@@ -112,6 +112,7 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
         json.dumps(  # JSON is YAML
             {
                 "listen-http": f"127.0.0.1:{port}",
+                "base-url": f"http://127.0.0.1:{port}",
                 "data-dir": str(folder / "data"),
                 "accounts": [{"name": "phil", "password": "secret", "user-key": USER_KEY}],
                 "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],

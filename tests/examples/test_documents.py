@@ -148,7 +148,11 @@ def test_the_server_answers_a_good_request_as_described(
         query = {"poll": "1"}
     else:
         query = {"title": "T", "attach": "https://a.example/a.jpg", "click": "https://c.example"}
-    status, answer_headers, answer = ask(live_server, method, concrete(path, topic), query, body, **headers)
+    address = concrete(path, topic)
+    if "{file}" in path:
+        message = live_server.publish(topic=topic, message="a file", filename="a.txt")
+        address, query = f"/file/{message['id']}.txt", {}
+    status, answer_headers, answer = ask(live_server, method, address, query, body, **headers)
     assert status in (200, 101), answer
     check(API["paths"][path][method], status, answer_headers, answer)
 
@@ -158,7 +162,11 @@ def test_the_server_refuses_a_bad_request_as_described(
     live_server: LiveServer, topic: str, method: str, path: str
 ) -> None:
     status, headers, body = ask(
-        live_server, method, concrete(path, topic), {}, Authorization="Basic cGhpbDp3cm9uZw=="
+        live_server,
+        method,
+        concrete(path, topic).replace("{file}", "abcdefghijkl.txt"),
+        {},
+        Authorization="Basic cGhpbDp3cm9uZw==",
     )
     assert status == (400 if path.startswith("/1/") else 401), body
     check(API["paths"][path][method], status, headers, body)
