@@ -107,7 +107,16 @@ class NewAttachment:
     stored: bool = True
 
 
-StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry | NewAttachment
+@dataclass(frozen=True, slots=True)
+class NewGlance:
+    """What the glance of an inbox (`topic`) shows from now on, on one device or ("") all: a JSON object."""
+
+    topic: str
+    device: str
+    state: bytes = field(repr=False)
+
+
+StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry | NewAttachment | NewGlance
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +416,16 @@ class QueueStore(Protocol):
 
     async def prune_queues(self, now: float, limit: int = 500) -> int:
         """Delete at most `limit` expired messages; return how many."""
+
+
+class GlanceStore(Protocol):
+    """What glances show, in the same database as the messages; `NewGlance` among the extras changes it.
+
+    Raises: Unavailable as `MessageStore`.
+    """
+
+    async def find_glance(self, topic: str, device: str) -> bytes | None:
+        """Return the JSON object that was written last."""
 
 
 class PeopleStore(Protocol):

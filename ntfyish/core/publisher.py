@@ -63,12 +63,13 @@ class Publisher:
         draft: Draft,
         counts: Sequence[Count] = (),
         emergency: Emergency | None = None,
+        extras: Sequence[StoreExtra] = (),
     ) -> Sequence[Post]:
         """Publish `draft` to every topic of `grant`, one message each, all or none.
 
         Returns the messages and their lines, in the order of the topics, once they are on disk (or, for a
-        draft that is not to be cached, once they are announced). `counts` are committed with them. With
-        `emergency` they have one receipt, and are sent again until somebody acknowledges it.
+        draft that is not to be cached, once they are announced). `counts` and `extras` are committed with
+        them. With `emergency` they have one receipt, and are sent again until somebody acknowledges it.
 
         Raises:
             Unavailable: nothing was published.
@@ -98,10 +99,10 @@ class Publisher:
         if draft.email:
             posts = [_with_letter(post, draft.email, now) for post in posts]
         if receipt is not None:
-            extras: tuple[StoreExtra, ...] = (NewReceipt(receipt), *posts[0].extras)
-            posts[0] = dataclasses.replace(posts[0], extras=extras)
-        if kept or replaces or counts or any(post.extras for post in posts):
-            await self._store.post(posts, counts)
+            of_first: tuple[StoreExtra, ...] = (NewReceipt(receipt), *posts[0].extras)
+            posts[0] = dataclasses.replace(posts[0], extras=of_first)
+        if kept or replaces or counts or extras or any(post.extras for post in posts):
+            await self._store.post(posts, counts, extras)
         self.announce_unkept(posts)
         if draft.email:
             self._errand_due(now)
@@ -151,7 +152,7 @@ class Publisher:
                 topic=one.topic,
                 expires=expires,
                 sequence_id=first.sequence_id or one.message_id,
-                content=self._deliveries.adapt(one.topic, first.content, now),
+                content=self._deliveries.adapt(one.topic, _content_for(one, first.content), now),
             )
             for one in addressees
         ]
@@ -178,6 +179,8 @@ class Publisher:
                 message_id=message.id,
                 secret=new_key(""),
                 group=groups.get(message.topic, ""),
+                device=draft.variants[message.topic].device if message.topic in draft.variants else "",
+                sound=draft.variants[message.topic].sound if message.topic in draft.variants else "",
             )
             for message in messages
         )
@@ -213,6 +216,13 @@ class Publisher:
             receipt=receipt,
             content=content,
         )
+
+
+def _content_for(addressee: Addressee, content: Content) -> Content:
+    """Return what an emergency says to one of its addressees."""
+    return dataclasses.replace(
+        content, device=addressee.device or content.device, sound=addressee.sound or content.sound
+    )
 
 
 def _with_letter(post: Post, address: str, now: float) -> Post:

@@ -28,6 +28,7 @@ _TRAILER = (
     ("nzb_app", "nzbApp"),
     ("nzb_id", "nzbID"),
 )
+_GLANCE = ("text", "subtext", "count", "percent")
 _EVENT_NAMES = {event: event.value for event in Event}  # the attribute costs more than the rest of a field
 _FLAGS = frozenset({"html", "monospace", "encrypted"})
 
@@ -70,6 +71,8 @@ def to_json(message: Message) -> dict[str, Any]:
             value = getattr(content, attribute)
             if value:
                 out[name] = 1 if value is True else value
+    if content.glance:
+        out.update(content.glance)
     if message.receipt:
         out["receipt"] = message.receipt
     return out
@@ -109,6 +112,7 @@ def decode(line: bytes | str) -> Message:
             attachment=None if attachment is None else _attachment_from_json(attachment),
             content_type=data.get("content_type", ""),
             encoding=data.get("encoding", ""),
+            glance=tuple((name, data[name]) for name in _GLANCE if name in data),
             **trailer,
         ),
     )

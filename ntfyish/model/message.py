@@ -35,6 +35,7 @@ class Event(StrEnum):
     POLL_REQUEST = "poll_request"
     MESSAGE_DELETE = "message_delete"
     MESSAGE_CLEAR = "message_clear"
+    GLANCE = "glance"  # ours: what a widget shows (Pushover's glances)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,7 @@ class Content:
     encryption_type: str = ""
     nzb_app: str = ""
     nzb_id: str = ""
+    glance: tuple[tuple[str, str | int], ...] = ()  # text, subtext, count, percent of a glance
 
 
 EMPTY = Content()
@@ -131,6 +133,7 @@ class Draft:
         due_at: Unix seconds at which to deliver; 0 for now.
         cache: False keeps it out of the cache (delivered live, to whoever listens).
         poll_id: only for POLL_REQUEST.
+        email: the address that the message is also sent to; "" for none.
         file: the file that `content.attachment` describes, complete and on disk; None for none of ours.
         variants: what it says instead to some of its topics.
     """
@@ -141,6 +144,7 @@ class Draft:
     due_at: int = 0
     cache: bool = True
     poll_id: str = ""
+    email: str = ""
     file: KeptFile | None = None
     variants: Mapping[str, Content] = field(default_factory=dict)
 

@@ -64,6 +64,10 @@ class Parameters:
         value = self._values.get(name)
         return "" if value is None or not value or value.isspace() else value
 
+    def is_given(self, name: str) -> bool:
+        """Whether `name` was sent at all, maybe blank: where that has a meaning of its own."""
+        return name in self._values
+
     def texts(self, name: str) -> list[str]:
         """Return all values of `name` in order, without blank ones.
 

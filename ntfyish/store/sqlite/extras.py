@@ -5,9 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ntfyish.core.ports import CalledBack, Errand, NewAttachment, NewReceipt, QueueEntry, StoreExtra
+from ntfyish.core.ports import (
+    CalledBack,
+    Errand,
+    NewAttachment,
+    NewGlance,
+    NewReceipt,
+    QueueEntry,
+    StoreExtra,
+)
 from ntfyish.model.message import Message
 from ntfyish.store.sqlite.attachments import add_attachment
+from ntfyish.store.sqlite.glances import put_glance
 from ntfyish.store.sqlite.outbox import put_errand
 from ntfyish.store.sqlite.queues import add_to_queue
 from ntfyish.store.sqlite.receipts import add_receipt, note_callback
@@ -32,6 +41,8 @@ def write_extras(
             case QueueEntry():
                 assert message is not None
                 add_to_queue(connection, message, extra)
+            case NewGlance():
+                put_glance(connection, extra)
             case NewAttachment():
                 assert message is not None
                 add_attachment(connection, message, extra)

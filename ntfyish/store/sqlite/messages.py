@@ -16,6 +16,7 @@ from ntfyish.model.query import Since
 from ntfyish.store.sqlite.attachments import AttachmentRows
 from ntfyish.store.sqlite.database import Database, connect_to_read, connect_to_write, exclusive_lock
 from ntfyish.store.sqlite.failures import unusable
+from ntfyish.store.sqlite.glances import GlanceTable
 from ntfyish.store.sqlite.outbox import OutboxTable
 from ntfyish.store.sqlite.queues import QueueTable
 from ntfyish.store.sqlite.reader import Chunks, Readers
@@ -43,7 +44,8 @@ class MessageDatabase:
     """`MessageStore` in the file ``messages.db``. See the port for what each method promises.
 
     Attributes:
-        receipts, outbox, attachments, queues: the adapters of other ports that share its writer and readers.
+        receipts, outbox, attachments, queues, glances: the adapters of other ports that share its writer
+            and readers.
     """
 
     def __init__(self, writer: Writer, readers: Readers, plan: Plan) -> None:
@@ -54,6 +56,7 @@ class MessageDatabase:
         self.outbox = OutboxTable(writer, readers)
         self.attachments = AttachmentRows(writer, readers)
         self.queues = QueueTable(writer, readers)
+        self.glances = GlanceTable(readers)
 
     @classmethod
     @asynccontextmanager

@@ -134,6 +134,13 @@ MESSAGES = Schema(
                  message TEXT NOT NULL,
                  PRIMARY KEY (attachment, message)) WITHOUT ROWID""",
         ),
+        (
+            """CREATE TABLE glances (
+                 topic TEXT NOT NULL,
+                 device TEXT NOT NULL,
+                 state BLOB NOT NULL,
+                 PRIMARY KEY (topic, device)) WITHOUT ROWID""",
+        ),
     ),
 )
 

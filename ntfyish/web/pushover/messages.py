@@ -202,7 +202,7 @@ def _reach(recipients: Sequence[Recipient]) -> tuple[tuple[str, ...], int]:
 
 
 def _variants(recipients: Sequence[Recipient], content: Content) -> Mapping[str, Content]:
-    """Return what is not `content` as it is: for some devices of a member only, or with a subscriber's sound."""
+    """Return what is not `content` as it is: for some devices only, or with a subscriber's sound."""
     if not any(recipient.only or recipient.sound for recipient in recipients):
         return {}
     devices: dict[str, set[str]] = {}
