@@ -38,11 +38,15 @@ from ntfyish.core.directory import REFRESH_S, Directory
 from ntfyish.core.errands import Errands
 from ntfyish.core.feed import Feed
 from ntfyish.core.first_start import FirstStart, make_first
+from ntfyish.core.glances import Glances
+from ntfyish.core.groups import Groups
 from ntfyish.core.holdings import Holdings
 from ntfyish.core.hub import Hub
+from ntfyish.core.letters import EMAIL, Letters
 from ntfyish.core.limits import Limits, LimitValues, Network, account_of
 from ntfyish.core.logins import Logins
-from ntfyish.core.ports import Clock, MessageStore, People, PeopleStore
+from ntfyish.core.mailbox import Mailbox, MailRules
+from ntfyish.core.ports import Clock, MailSender, MessageStore, People, PeopleStore
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.core.receipts import CALLBACK, Receipts
@@ -73,7 +77,11 @@ from ntfyish.web.ntfy.emergencies import EmergencyLimits
 from ntfyish.web.ntfy.rules import ServiceRules
 from ntfyish.web.ntfy.service import ServerService
 from ntfyish.web.push_socket import PUSH_KEEPALIVE_S, PushSockets
+from ntfyish.web.pushover.calls import Calls
 from ntfyish.web.pushover.dialect import PushoverDialect
+from ntfyish.web.pushover.dialect import Service as PushoverService
+from ntfyish.web.pushover.glances import GlanceCalls
+from ntfyish.web.pushover.groups import GroupCalls
 from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.pushover.open_client import OpenClients
 from ntfyish.web.pushover.receipts import AckLinks, ReceiptRoutes
@@ -91,6 +99,13 @@ _RELEASE_BATCH = 500
 _PRUNE_BATCH = 500
 
 
+class ExtraMissing(Exception):
+    """A setting asks for what comes with an extra of the package that is not installed."""
+
+    def __init__(self, key: str, extra: str) -> None:
+        super().__init__(f"{key} needs a package that is not installed: pip install 'ntfyish[{extra}]'")
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """A server that answers.
@@ -98,12 +113,14 @@ class RunningServer:
     Attributes:
         url: where, over HTTP; "" if it listens on a Unix socket only.
         first: what was made at the first start, or None.
+        mail_port: where mail comes in; 0 if none does.
     """
 
     url: str
     first: FirstStart | None
     streams: Streams
     hub: Hub
+    mail_port: int = 0
 
 
 @asynccontextmanager
@@ -157,6 +174,7 @@ async def running(
             deliveries=deliveries,
             repeat_due=lambda due_at: timetable.note("repeat", due_at),
             link=links,
+            errand_due=lambda due_at: timetable.note("errands", due_at),
         )
         receipts = Receipts(
             store.receipts,
@@ -166,11 +184,18 @@ async def running(
             errand_due=lambda due_at: timetable.note("errands", due_at),
         )
         callbacks = await stack.enter_async_context(Callbacks(clock, settings.callback_allow, resolver))
+        letters = Letters(
+            _mail_sender(settings),
+            clock,
+            base_url=settings.base_url,
+            from_address=settings.smtp_sender_from,
+            verify=settings.smtp_sender_verify,
+        )
         errands = Errands(
             store.outbox,
             clock,
             await stack.enter_async_context(Tasks()),
-            {CALLBACK: callbacks},
+            {CALLBACK: callbacks, EMAIL: letters},
             due=lambda due_at: timetable.note("errands", due_at),
         )
         timetable.when_due("repeat", receipts.repeat)
@@ -209,17 +234,29 @@ async def running(
             return not router.shutting_down
 
         address_book = AddressBook(directory, access, disallowed)
+        quotas = Quotas(clock, ZoneInfo(settings.pushover_quota_timezone), store.counter)
         dialects: list[Dialect] = [
             PushoverDialect(
                 directory=address_book,
                 publisher=publisher,
-                quotas=Quotas(clock, ZoneInfo(settings.pushover_quota_timezone), store.counter),
+                quotas=quotas,
                 access=access,
                 visitors=visitors,
                 limits=_pushover_limits(settings),
                 attachments=attachments,
                 services=(
                     ReceiptRoutes(address_book, visitors, receipts, _pushover_limits(settings), clock),
+                    *_pushover_services(
+                        store=store,
+                        people=people,
+                        directory=directory,
+                        address_book=address_book,
+                        access=access,
+                        visitors=visitors,
+                        quotas=quotas,
+                        publisher=publisher,
+                        clock=clock,
+                    ),
                 ),
                 open_clients=OpenClients(
                     devices, receipts, sockets, visitors, heads, _pushover_limits(settings)
@@ -238,6 +275,7 @@ async def running(
                     delay_limit_s=settings.message_delay_limit_s,
                     uploads=attachments is not None,
                 ),
+                letters=letters,
                 attachments=attachments,
                 disallowed_topics=disallowed,
                 emergency_limits=EmergencyLimits(
@@ -287,12 +325,29 @@ async def running(
         timetable.every("queues", settings.manager_interval_s, devices.prune)
         timetable.every("expire", EXPIRE_S, streams.expire)
         timetable.every("uses", NOTE_USES_S, lambda: access.note_uses(people))
+        mailbox = Mailbox(
+            MailRules(
+                domain=settings.smtp_server_domain,
+                prefix=settings.smtp_server_addr_prefix,
+                message_bytes=settings.message_size_limit_bytes,
+                message_chars=settings.pushover_message_limit,
+                title_chars=settings.pushover_title_limit,
+                disallowed_topics=disallowed,
+            ),
+            directory=directory,
+            access=access,
+            logins=logins,
+            limits=limits,
+            publisher=publisher,
+            attachments=attachments,
+        )
+        mail_port = await _listen_for_mail(settings, stack, mailbox)
         listeners, url = await _listen(settings, fronts)
         if not links.base_url and settings.listen_http and not settings.behind_proxy:
             links.base_url = url if _is_loopback(url) else ""
         tasks.spawn(timetable.run(), "timetable")
         try:
-            yield RunningServer(url, first, streams, hub)
+            yield RunningServer(url, first, streams, hub, mail_port)
         finally:
             router.shutting_down = True
             for listener in listeners:
@@ -409,6 +464,81 @@ def _files(attachments: Attachments, clock: Clock, ntfy: Dialect) -> Files:
     return Files(attachments, clock.now, ntfy.identify, ntfy.refuse)
 
 
+def _mail_sender(settings: Settings) -> MailSender | None:
+    """Return what sends e-mail; None if none is sent.
+
+    Raises:
+        ExtraMissing: it needs what is not installed.
+    """
+    server = settings.smtp_sender_addr
+    if server is None:
+        return None
+    try:
+        from ntfyish.mail.sender import SmtpSender
+    except ImportError as error:
+        raise ExtraMissing("smtp-sender-addr", "mail") from error
+    return SmtpSender(
+        server.host,
+        server.port,
+        user=settings.smtp_sender_user,
+        password=settings.smtp_sender_pass,
+        from_address=settings.smtp_sender_from,
+    )
+
+
+async def _listen_for_mail(settings: Settings, stack: AsyncExitStack, mailbox: Mailbox) -> int:
+    """Take mail in as long as `stack` lasts; return the port, 0 if none is taken in.
+
+    Raises:
+        ExtraMissing: it needs what is not installed.
+    """
+    address = settings.smtp_server_listen
+    if address is None:
+        return 0
+    try:
+        from ntfyish.mail.listener import listening, tls_context
+    except ImportError as error:
+        raise ExtraMissing("smtp-server-listen", "mail") from error
+    tls = None
+    if settings.smtp_server_cert_file is not None:
+        tls = tls_context(settings.smtp_server_cert_file, settings.smtp_server_key_file)
+    return await stack.enter_async_context(
+        listening(
+            mailbox,
+            host=address.host,
+            port=address.port,
+            domain=settings.smtp_server_domain,
+            size_limit_bytes=settings.smtp_server_message_size_limit_bytes,
+            tls=tls,
+        )
+    )
+
+
+def _pushover_services(
+    *,
+    store: MessageDatabase,
+    people: PeopleStore,
+    directory: Directory,
+    address_book: AddressBook,
+    access: Access,
+    visitors: Visitors,
+    quotas: Quotas,
+    publisher: Publisher,
+    clock: Clock,
+) -> tuple[PushoverService, ...]:
+    """Return what answers Pushover's calls that send no messages."""
+
+    async def newest() -> People:
+        await directory.refresh()
+        return directory.people
+
+    calls = Calls(address_book, visitors)
+    return (
+        GroupCalls(Groups(people, load=newest), directory, calls),
+        GlanceCalls(Glances(store.glances, publisher), address_book, access, quotas, calls),
+    )
+
+
 async def _limit_values(settings: Settings) -> LimitValues:
     return LimitValues(
         requests=Rate.of(settings.visitor_request_limit_burst, settings.visitor_request_limit_replenish_s),
@@ -424,6 +554,7 @@ async def _limit_values(settings: Settings) -> LimitValues:
         new_topics=Rate.of(
             settings.visitor_topic_creation_limit_burst, settings.visitor_topic_creation_limit_replenish_s
         ),
+        emails=Rate.of(settings.visitor_email_limit_burst, settings.visitor_email_limit_replenish_s),
         topics=settings.global_topic_limit,
         topic_idle_s=max(IDLE_S, settings.cache_duration_s),
         exempt=await _resolve(settings.visitor_request_limit_exempt_hosts),

@@ -189,7 +189,10 @@ class Limits:
             raise LimitReached(Reason.AUTH_FAILURE_LIMIT, retry_after_s=missing_us / 1e6)
 
     def email_rate(self, tier_code: str) -> Rate:
-        """Return how many e-mails an account of that tier ("" for none) may send: a fifth of a day's at once."""
+        """Return how many e-mails an account of that tier ("" for none) may send: a fifth of a day's at once.
+
+        It is never fewer at once than everybody may send.
+        """
         tier = self._find_tier(tier_code) if tier_code else None
         own = self.values.emails
         if tier is None or not tier.email_limit:

@@ -8,6 +8,7 @@ and where it came from; the values of secrets appear in no message and no `repr`
 from ntfyish.settings.entries import (
     AccessEntry,
     AccountEntry,
+    AliasEntry,
     AppEntry,
     GroupEntry,
     KeyEntry,
@@ -20,6 +21,7 @@ from ntfyish.settings.values import ListenAddress
 __all__ = [
     "AccessEntry",
     "AccountEntry",
+    "AliasEntry",
     "AppEntry",
     "GroupEntry",
     "KeyEntry",

@@ -128,6 +128,29 @@ def _required_login_needs_login(settings: Settings) -> Iterator[str]:
         yield "needs enable-login"
 
 
+def _mail_comes_in(settings: Settings) -> Iterator[str]:
+    if settings.smtp_server_listen is not None and not settings.smtp_server_domain:
+        yield "needs smtp-server-domain"
+    if settings.smtp_server_key_file is not None and settings.smtp_server_cert_file is None:
+        yield "smtp-server-key-file needs smtp-server-cert-file"
+
+
+def _mail_goes_out(settings: Settings) -> Iterator[str]:
+    if settings.smtp_sender_addr is None:
+        return
+    if not settings.smtp_sender_from:
+        yield "needs smtp-sender-from"
+    if not settings.base_url:
+        yield "needs base-url, for the address of the topic in the mail"
+    if bool(settings.smtp_sender_user) != bool(settings.smtp_sender_pass):
+        yield "needs both of smtp-sender-user and smtp-sender-pass, or neither"
+
+
+def _aliases_differ(settings: Settings) -> Iterator[str]:
+    for name in _twice(alias.name for account in settings.accounts for alias in account.aliases):
+        yield f"the alias {name} is declared twice"
+
+
 def _keys_have_topics(settings: Settings) -> Iterator[str]:
     for key in settings.keys:
         if key.topic in DISALLOWED or key.topic in settings.disallowed_topics:
@@ -148,6 +171,15 @@ CHECKS = (
     Check(("auth-access", "auth-users", "accounts"), _entries_have_accounts),
     Check(("auth-access",), _entries_differ),
     Check(("groups",), _members_differ),
+    Check(("accounts",), _aliases_differ),
+    Check(
+        ("smtp-server-listen", "smtp-server-domain", "smtp-server-key-file", "smtp-server-cert-file"),
+        _mail_comes_in,
+    ),
+    Check(
+        ("smtp-sender-addr", "smtp-sender-from", "base-url", "smtp-sender-user", "smtp-sender-pass"),
+        _mail_goes_out,
+    ),
     Check(("enable-signup", "enable-login"), _signup_needs_login),
     Check(("require-login", "enable-login"), _required_login_needs_login),
     Check(("keys", "disallowed-topics"), _keys_have_topics),
