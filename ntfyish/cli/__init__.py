@@ -41,6 +41,11 @@ COMMANDS = {
         "Add, remove and list keys with which Pushover clients write to a topic.",
     ),
     "device": ("ntfyish.cli.device", "device", "List and remove Open Client devices."),
+    "receipt": (
+        "ntfyish.cli.receipt",
+        "receipt",
+        "List, show, acknowledge and cancel emergencies.",
+    ),
     "group": ("ntfyish.cli.group", "group", "Make, change and list groups of accounts with one key."),
 }
 

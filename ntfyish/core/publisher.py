@@ -16,7 +16,7 @@ from ntfyish.core.letters import letter_errand
 from ntfyish.core.ports import Bus, Clock, Count, MessageStore, NewAttachment, NewReceipt, Post, StoreExtra
 from ntfyish.model.acl import Permission
 from ntfyish.model.line import decode, encode
-from ntfyish.model.message import Draft, Event, KeptFile, Message, MessageId, Published, new_id
+from ntfyish.model.message import Content, Draft, Event, KeptFile, Message, MessageId, Published, new_id
 from ntfyish.model.people import new_key
 from ntfyish.model.receipt import Addressee, Emergency, Receipt, begin, with_button
 

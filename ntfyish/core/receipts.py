@@ -47,6 +47,32 @@ def account_owner(account: Account | None) -> str:
     return "" if account is None else f"account:{account.name}"
 
 
+def acknowledging(now: float, user_key: str, device: str) -> Callable[[Receipt], Transition | None]:
+    """Return what acknowledges a receipt and enters its callback; None comes of those it is too late for.
+
+    Args:
+        user_key: who acknowledges; "" for a reader of a topic that is nobody's inbox.
+    """
+
+    def transition(receipt: Receipt) -> Transition | None:
+        after = receipt.acknowledge(now, user_key, device)
+        if after is None or after is receipt:
+            return None if after is None else Transition(receipt)
+        return Transition(after, (), (_callback(after, now),) if after.callback else ())
+
+    return transition
+
+
+def cancelling(now: float) -> Callable[[Receipt], Transition | None]:
+    """Return what cancels a receipt; None comes of those that are not pending any more."""
+
+    def transition(receipt: Receipt) -> Transition | None:
+        after = receipt.cancel(now)
+        return None if after is receipt else Transition(after)
+
+    return transition
+
+
 class Receipts:
     """The one service through which receipts are read and changed.
 
@@ -163,25 +189,13 @@ class Receipts:
         return receipt
 
     async def _cancel(self, ids: Sequence[str]) -> int:
-        now = self._clock.now()
-
-        def transition(receipt: Receipt) -> Transition | None:
-            after = receipt.cancel(now)
-            return None if after is receipt else Transition(after)
-
+        transition = cancelling(self._clock.now())
         changed = await self._store.change_receipts(ids, transition) if ids else ()
         return sum(receipt is not None for receipt in changed)
 
     async def _acknowledge(self, id: str, by: _Acknowledger) -> Receipt:
         now = self._clock.now()
-
-        def transition(receipt: Receipt) -> Transition | None:
-            after = receipt.acknowledge(now, by.user_key, by.device)
-            if after is None or after is receipt:
-                return None if after is None else Transition(receipt)
-            return Transition(after, (), (_callback(after, now),) if after.callback else ())
-
-        (receipt,) = await self._store.change_receipts([id], transition)
+        (receipt,) = await self._store.change_receipts([id], acknowledging(now, by.user_key, by.device))
         if receipt is None:
             raise NotFound(Reason.RECEIPT_UNKNOWN)
         if receipt.callback:

@@ -66,12 +66,15 @@ class Addressee:
         message_id: of the first message there.
         secret: with it, whoever reads the topic can acknowledge.
         group: key of the group by which it was reached; "" if by itself.
+        device, sound: what its message says instead of the receipt's; "" for the same.
     """
 
     topic: str
     message_id: str
     secret: str = field(repr=False)
     group: str = ""
+    device: str = ""
+    sound: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,11 @@ def note_callback(connection: sqlite3.Connection, id: str, called_back_at: int) 
     connection.execute(_CALLED_BACK, (called_back_at, id))
 
 
+def find_one(connection: sqlite3.Connection, id: str) -> Sequence[Receipt]:
+    """Return the receipt of that name, if there is one; for the command line's own connection."""
+    return _read(connection, FIND, (id,))
+
+
 def newest_receipts(connection: sqlite3.Connection, limit: int) -> Sequence[Receipt]:
     """Return at most `limit` receipts, the newest first; for the command line's own connection."""
     return _read(connection, NEWEST, (limit,))
@@ -134,7 +139,10 @@ def _row(receipt: Receipt) -> tuple[object, ...]:
     values: dict[str, Any] = {name: getattr(receipt, name) for name in _COLUMNS}
     values["tags"] = orjson.dumps(receipt.tags).decode()
     values["addressees"] = orjson.dumps(
-        [(one.topic, one.message_id, one.secret, one.group) for one in receipt.addressees]
+        [
+            (one.topic, one.message_id, one.secret, one.group, one.device, one.sound)
+            for one in receipt.addressees
+        ]
     ).decode()
     return tuple(values.values())
 
@@ -147,7 +155,7 @@ def _receipt(row: Sequence[Any]) -> Receipt:
     values = dict(zip(_COLUMNS, row, strict=True))
     values["tags"] = tuple(orjson.loads(values["tags"]))
     values["addressees"] = tuple(
-        Addressee(topic=topic, message_id=message_id, secret=secret, group=group)
-        for topic, message_id, secret, group in orjson.loads(values["addressees"])
+        Addressee(topic=topic, message_id=message_id, secret=secret, group=group, device=device, sound=sound)
+        for topic, message_id, secret, group, device, sound in orjson.loads(values["addressees"])
     )
     return Receipt(**values)
