@@ -288,6 +288,17 @@ def _access(bench: Bench, name: str) -> Sample:
     return {figure: float(value) for figure, value in json.loads(done.stdout).items()}
 
 
+def _receipts(bench: Bench, name: str) -> Sample:
+    with on_core(bench.cores.server):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.emergencies"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        bench.fault(f"bench.emergencies failed: {done.stderr.strip().rpartition(chr(10))[2]}")
+        return {}
+    return {figure: float(value) for figure, value in json.loads(done.stdout).items()}
+
+
 def _startup(bench: Bench, name: str) -> Sample:
     stored = bench.scale.stored
     counts = {"t0": stored // 10, **{f"t{i}": 90 for i in range(1, stored // 100 + 1)}}
@@ -453,6 +464,19 @@ MEASURES = (
         ),
         (Goal("publish", 10), Goal("cached", 2), Goal("logins_lag", 100), Goal("change", 0.5)),
         _access,
+    ),
+    Measure(
+        "receipts",
+        "100,000 pending emergencies, 1,000 of them due in the same second, while others publish",
+        (OURS,),
+        (
+            Figure("restart", "the start until the first answer", "s"),
+            Figure("repeat", "all that are due have reached a reader, once due", "s"),
+            Figure("published", "messages that others published meanwhile", ""),
+            Figure("publish_p99", "the slowest hundredth of these took", "ms"),
+        ),
+        (Goal("restart", 2), Goal("repeat", 1)),
+        _receipts,
     ),
     Measure(
         "attachments",
