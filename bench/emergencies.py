@@ -42,11 +42,8 @@ async def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
-        settings = load(
-            {"listen-http": "127.0.0.1:0", "data-dir": folder, "visitor-request-limit-exempt-hosts": ["127.0.0.1"]},
-            {},
-            None,
-        )  # fmt: skip
+        flags = {"listen-http": "127.0.0.1:0", "data-dir": folder}
+        settings = load({**flags, "visitor-request-limit-exempt-hosts": ["127.0.0.1"]}, {}, None)
         await _fill(data_dir, [time.time() + 3600 + number / 100 for number in range(_PENDING - _DUE)])
         due_at = time.time() + _DUE_IN_S
         await _fill(data_dir, [due_at] * _DUE)
