@@ -51,6 +51,7 @@ from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.core.receipts import CALLBACK, Receipts
 from ntfyish.core.statistics import Statistics
+from ntfyish.core.subscriptions import Subscriptions
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
 from ntfyish.core.topics import IDLE_S
@@ -82,9 +83,11 @@ from ntfyish.web.pushover.dialect import PushoverDialect
 from ntfyish.web.pushover.dialect import Service as PushoverService
 from ntfyish.web.pushover.glances import GlanceCalls
 from ntfyish.web.pushover.groups import GroupCalls
+from ntfyish.web.pushover.licenses import LicenseCalls
 from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.pushover.open_client import OpenClients
 from ntfyish.web.pushover.receipts import AckLinks, ReceiptRoutes
+from ntfyish.web.pushover.subscriptions import SubscriptionCalls
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.router import Router
 from ntfyish.web.server import AiohttpLane
@@ -253,6 +256,7 @@ async def running(
                         address_book=address_book,
                         access=access,
                         visitors=visitors,
+                        devices=devices,
                         quotas=quotas,
                         publisher=publisher,
                         clock=clock,
@@ -522,6 +526,7 @@ def _pushover_services(
     address_book: AddressBook,
     access: Access,
     visitors: Visitors,
+    devices: Devices,
     quotas: Quotas,
     publisher: Publisher,
     clock: Clock,
@@ -535,6 +540,8 @@ def _pushover_services(
     calls = Calls(address_book, visitors)
     return (
         GroupCalls(Groups(people, load=newest), directory, calls),
+        LicenseCalls(directory, calls),
+        SubscriptionCalls(Subscriptions(people, load=newest), devices, directory, visitors, calls),
         GlanceCalls(Glances(store.glances, publisher), address_book, access, quotas, calls),
     )
 

@@ -22,6 +22,7 @@ from ntfyish.model.errors import Conflict, Forbidden, Invalid, LimitReached, Not
 from ntfyish.model.passwords import BCRYPT_PATTERN, find_password_fault
 from ntfyish.model.people import (
     ACCOUNT_NAME_PATTERN,
+    ALIAS_PATTERN,
     DEVICE_PATTERN,
     KEY_PATTERN,
     AccessToken,
@@ -31,6 +32,7 @@ from ntfyish.model.people import (
     ClientSecret,
     Device,
     Flavour,
+    MailAlias,
     Role,
     Tier,
     TopicKey,
@@ -492,9 +494,16 @@ class Administration:
             NotFound: NOT_FOUND.
         """
         async with self._lock:
-            app = _own_app(await self._load(), token)
+            people = await self._load()
+            app = _own_app(people, token)
             rotated = replace(app, token=AppToken(new_key("a")))
-            await self._store.apply(Remove(App, app.token), Add(rotated))
+            # What people can subscribe to goes with the old token, and comes again with the new one.
+            moved = [replace(one, app=rotated.token) for one in people.subscriptions if one.app == token]
+            codes = {subscription.code for subscription in moved}
+            subscribers = [one for one in people.subscribers if one.code in codes]
+            await self._store.apply(
+                Remove(App, app.token), Add(rotated), *map(Add, moved), *map(Add, subscribers)
+            )
             return rotated
 
     async def remove_app(self, token: str) -> None:
@@ -520,6 +529,31 @@ class Administration:
         made = TopicKey(key=key or new_key("t"), topic=topic)
         await self._store.apply(Add(made))
         return made
+
+    async def add_alias(self, alias: MailAlias) -> None:
+        """Add an e-mail alias.
+
+        Raises:
+            Invalid: REQUEST_INVALID for its name.
+            Conflict: CONFLICT; the name is taken.
+        """
+        if not ALIAS_PATTERN.fullmatch(alias.name):
+            raise Invalid(Reason.REQUEST_INVALID, "an alias has 1 to 64 of a-z, 0-9, ., _ and -")
+        async with self._lock:
+            _get_account(await self._load(), alias.account)
+            await self._store.apply(Add(alias))
+
+    async def remove_alias(self, name: str) -> None:
+        """Remove an e-mail alias.
+
+        Raises:
+            NotFound: NOT_FOUND.
+        """
+        async with self._lock:
+            people = await self._load()
+            if any(known.name == name and known.declared for known in people.aliases):
+                raise Conflict(Reason.DECLARED)
+            await self._store.apply(Remove(MailAlias, name))
 
     async def remove_key(self, key: str) -> None:
         """Remove a topic key.

@@ -19,6 +19,7 @@ from ntfyish.model.people import (
     TopicKey,
     UserKey,
 )
+from ntfyish.model.subscription import Subscription
 from ntfyish.settings import (
     AccessEntry,
     AccountEntry,
@@ -47,8 +48,17 @@ def declared_people(settings: Settings) -> People:
         tokens=tuple(_token(entry) for entry in owned_tokens(settings)),
         access=tuple(_entry(entry) for entry in settings.auth_access),
         groups=tuple(_group(entry) for entry in settings.groups),
+        subscriptions=tuple(
+            Subscription(code=entry.code, app=_app_token(settings, entry.app), declared=True)
+            for entry in settings.subscriptions
+        ),
         aliases=tuple(_alias(entry, alias) for entry in settings.accounts for alias in entry.aliases),
     )
+
+
+def _app_token(settings: Settings, name: str) -> AppToken:
+    """Return the token of the one app that has that name or token."""
+    return next(AppToken(app.token) for app in settings.apps if name in (app.name, app.token))
 
 
 def _account(entry: AccountEntry) -> Account:

@@ -118,6 +118,16 @@ def _members_differ(settings: Settings) -> Iterator[str]:
             yield f"{name} is in the group {group.name} twice"
 
 
+def _subscriptions_have_apps(settings: Settings) -> Iterator[str]:
+    for code in _twice(subscription.code for subscription in settings.subscriptions):
+        yield f"there are two subscriptions of the code {code}"
+    for subscription in settings.subscriptions:
+        count = sum(subscription.app in (app.name, app.token) for app in settings.apps)
+        if count != 1:
+            found = "no app is declared" if not count else "several apps are declared"
+            yield f"{found} that the subscription {subscription.code} could be to"
+
+
 def _signup_needs_login(settings: Settings) -> Iterator[str]:
     if settings.enable_signup and not settings.enable_login:
         yield "needs enable-login"
@@ -180,6 +190,7 @@ CHECKS = (
         ("smtp-sender-addr", "smtp-sender-from", "base-url", "smtp-sender-user", "smtp-sender-pass"),
         _mail_goes_out,
     ),
+    Check(("subscriptions", "apps"), _subscriptions_have_apps),
     Check(("enable-signup", "enable-login"), _signup_needs_login),
     Check(("require-login", "enable-login"), _required_login_needs_login),
     Check(("keys", "disallowed-topics"), _keys_have_topics),

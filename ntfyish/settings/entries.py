@@ -11,6 +11,7 @@ from ntfyish.model.acl import EVERYONE, PATTERN, TopicAccess, parse_access
 from ntfyish.model.errors import Invalid
 from ntfyish.model.passwords import BCRYPT_PATTERN, find_password_fault
 from ntfyish.model.quiet import parse_quiet_hours
+from ntfyish.model.subscription import CODE_PATTERN
 from ntfyish.model.totp import decode_secret
 from ntfyish.settings.values import (
     EVERYBODY_WORD,
@@ -96,6 +97,12 @@ def find_inbox_fault(name: str, text: str) -> str:
 def _memo(text: str) -> str:
     if len(text) > _LONGEST_MEMO or not (text.isprintable() or not text):
         raise ValueError(f"must be at most {_LONGEST_MEMO} printable characters")
+    return text
+
+
+def _code(text: str) -> str:
+    if CODE_PATTERN.fullmatch(text) is None:
+        raise ValueError("must be letters and digits, a hyphen, and letters and digits")
     return text
 
 
@@ -217,6 +224,13 @@ class GroupEntry(Entry):
     key: Key = Field(repr=False)
     account: AccountName
     members: Annotated[tuple[MemberEntry, ...], Entries] = ()
+
+
+class SubscriptionEntry(Entry):
+    """A declared page on which people subscribe to an app, which is declared, too: its name or token."""
+
+    code: Annotated[Text, AfterValidator(_code)]
+    app: Text = Field(repr=False)
 
 
 class OwnedTokenEntry(Entry):

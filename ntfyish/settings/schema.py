@@ -26,6 +26,7 @@ from ntfyish.settings.entries import (
     GroupEntry,
     KeyEntry,
     OwnedTokenEntry,
+    SubscriptionEntry,
     TokenLine,
     UserLine,
 )
@@ -268,6 +269,13 @@ class Settings(BaseSettings):
         example="\n- name: oncall\n  key: gznej3rKEVAvPUxu9vvNnqpmZpokzF\n  account: phil\n  members:\n"
         "    - account: phil\n    - account: vera\n      device: pad\n      memo: weekends\n"
         "      enabled: false",
+        secret=True,
+    )
+    subscriptions: Annotated[tuple[SubscriptionEntry, ...], Entries] = _setting(
+        (),
+        "Pages on which people let an app write to them: /subscribe/<code>. The app is one of apps, by its"
+        " name or token; the code has a hyphen in it.",
+        example="\n- code: PhilsBlog-abc123\n  app: Backups",
         secret=True,
     )
     enable_login: Switch = _setting(False, "Let people log in in the web app.")

@@ -16,6 +16,7 @@ from ntfyish.web.pushover.faults import Fault
 
 Value = str | int | None | Sequence["Value"] | Mapping[str, "Value"]
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 _JSON = "application/json; charset=utf-8"
 _XML = "application/xml; charset=utf-8"
 _XML_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
@@ -74,10 +75,16 @@ class Answer:
         status: int = 400,
         headers: tuple[tuple[str, str], ...] = (),
         *,
+        also: Mapping[str, str] = _NOTHING,
         close: bool = False,
     ) -> Response:
-        """Answer `status` with what is wrong: the fields, then the sentences, then status 0."""
+        """Answer `status` with what is wrong: the fields, then the sentences, then status 0.
+
+        Args:
+            also: further fields with their phrases, for which no sentence of their own is said.
+        """
         fields: dict[str, Value] = {fault.field: fault.phrase for fault in faults if fault.field}
+        fields.update(also)
         fields["errors"] = [fault.sentence for fault in faults]
         fields["status"] = 0
         return self._respond(status, fields, headers, close=close)
