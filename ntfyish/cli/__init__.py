@@ -40,12 +40,19 @@ COMMANDS = {
         "key",
         "Add, remove and list keys with which Pushover clients write to a topic.",
     ),
+    "alias": ("ntfyish.cli.alias", "alias", "Add, remove and list names under which e-mail comes in."),
     "device": ("ntfyish.cli.device", "device", "List and remove Open Client devices."),
     "receipt": (
         "ntfyish.cli.receipt",
         "receipt",
         "List, show, acknowledge and cancel emergencies.",
     ),
+    "subscription": (
+        "ntfyish.cli.subscription",
+        "subscription",
+        "Add, list and remove pages on which people subscribe to an app.",
+    ),
+    "team": ("ntfyish.cli.team", "team", "Add, list and remove team tokens, which manage accounts."),
     "group": ("ntfyish.cli.group", "group", "Make, change and list groups of accounts with one key."),
 }
 

@@ -34,7 +34,7 @@ _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 3600.0
 _GIVE_UP_S = 2 * 86_400.0
 _MOST_SUBJECT_CHARS = 500
-_WORD_BYTES = 45  # 60 of base64, which with =?utf-8?b?...?= stays below the 75 that RFC 2047 allows
+_WORD_BYTES = 39  # 52 of base64: with =?utf-8?b?...?= and the name of the header a line of 78 at most
 _NOT_HOST = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
 _PRIORITY_NAMES = {1: "min", 2: "low", 4: "high", 5: "max"}
 

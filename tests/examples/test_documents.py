@@ -181,8 +181,8 @@ def test_every_ntfy_parameter_is_described() -> None:
             *re.findall(r"`([\w-]+)`", parameter.get("description", "").lower()),
         )
     }
-    # E-mail, calls and templates are refused; the last two are plain HTTP.
-    undescribed = {"email", "call", "template", "content_type", "content_encoding"}
+    # Calls and templates are refused; the last two are plain HTTP.
+    undescribed = {"call", "template", "content_type", "content_encoding"}
     for meaning, names in NAMES.items():
         if meaning not in undescribed:
             assert {name.lower() for name in names} <= described, meaning
