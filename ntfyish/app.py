@@ -53,6 +53,7 @@ from ntfyish.core.receipts import CALLBACK, Receipts
 from ntfyish.core.statistics import Statistics
 from ntfyish.core.subscriptions import Subscriptions
 from ntfyish.core.tasks import Tasks
+from ntfyish.core.teams import Teams
 from ntfyish.core.timetable import Timetable
 from ntfyish.core.topics import IDLE_S
 from ntfyish.logs import logging_to
@@ -88,6 +89,7 @@ from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.pushover.open_client import OpenClients
 from ntfyish.web.pushover.receipts import AckLinks, ReceiptRoutes
 from ntfyish.web.pushover.subscriptions import SubscriptionCalls
+from ntfyish.web.pushover.teams import TeamCalls
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.router import Router
 from ntfyish.web.server import AiohttpLane
@@ -538,9 +540,13 @@ def _pushover_services(
         return directory.people
 
     calls = Calls(address_book, visitors)
+    groups = Groups(people, load=newest)
     return (
-        GroupCalls(Groups(people, load=newest), directory, calls),
+        GroupCalls(groups, directory, calls),
         LicenseCalls(directory, calls),
+        TeamCalls(
+            Teams(Administration(people, clock, load=newest), directory), groups, directory, visitors
+        ),
         SubscriptionCalls(Subscriptions(people, load=newest), devices, directory, visitors, calls),
         GlanceCalls(Glances(store.glances, publisher), address_book, access, quotas, calls),
     )
