@@ -404,6 +404,7 @@ def _services(
         enable_login=settings.enable_login,
         require_login=settings.require_login,
         enable_reservations=settings.enable_reservations,
+        enable_emails=settings.smtp_sender_addr is not None,
         disallowed_topics=(*sorted(DISALLOWED), *settings.disallowed_topics),
         cache_duration_s=int(settings.cache_duration_s),
     )

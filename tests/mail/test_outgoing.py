@@ -211,3 +211,10 @@ def test_nothing_in_a_message_becomes_a_header(text: str) -> None:
         "Content-Transfer-Encoding",
     ]  # fmt: skip
     assert all(len(line) <= 78 for line in head.split(b"\r\n"))
+
+
+async def test_clients_are_told_that_there_is_mail(start_server: StartServer, server: Server) -> None:
+    mailing = await start_server(**settings(1), data_dir=server.data_dir.with_name("mailing"))
+    for one, expected in ((mailing, True), (server, False)):
+        async with one.http.get(f"{one.url}/v1/config") as response:
+            assert (await response.json())["enable_emails"] is expected

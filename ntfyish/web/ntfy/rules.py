@@ -15,6 +15,7 @@ class ServiceRules:
         enable_signup: whether everybody may make an account.
         enable_login, require_login: what a web app should offer.
         enable_reservations: whether accounts with a tier may reserve topics.
+        enable_emails: whether messages can be sent by e-mail.
         disallowed_topics: the names that are no topics, in the order in which they are shown.
         cache_duration_s: how long messages are kept.
     """
@@ -23,6 +24,7 @@ class ServiceRules:
     enable_login: bool = False
     require_login: bool = False
     enable_reservations: bool = False
+    enable_emails: bool = False
     disallowed_topics: tuple[str, ...] = ()
     cache_duration_s: int = 0
 

@@ -106,7 +106,7 @@ def _configuration(rules: ServiceRules) -> dict[str, Any]:
         "enable_signup": rules.enable_signup,
         "enable_payments": False,
         "enable_calls": False,
-        "enable_emails": False,
+        "enable_emails": rules.enable_emails,
         "enable_reset_password": False,
         "enable_reservations": rules.enable_reservations,
         "enable_web_push": False,
