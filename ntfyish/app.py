@@ -50,6 +50,7 @@ from ntfyish.core.ports import Clock, MailSender, MessageStore, People, PeopleSt
 from ntfyish.core.publisher import Publisher
 from ntfyish.core.quota import Quotas
 from ntfyish.core.receipts import CALLBACK, Receipts
+from ntfyish.core.sounds import Sounds
 from ntfyish.core.statistics import Statistics
 from ntfyish.core.subscriptions import Subscriptions
 from ntfyish.core.tasks import Tasks
@@ -80,6 +81,7 @@ from ntfyish.web.ntfy.rules import ServiceRules
 from ntfyish.web.ntfy.service import ServerService
 from ntfyish.web.push_socket import PUSH_KEEPALIVE_S, PushSockets
 from ntfyish.web.pushover.calls import Calls
+from ntfyish.web.pushover.custom_sounds import SoundCalls
 from ntfyish.web.pushover.dialect import PushoverDialect
 from ntfyish.web.pushover.dialect import Service as PushoverService
 from ntfyish.web.pushover.glances import GlanceCalls
@@ -88,6 +90,7 @@ from ntfyish.web.pushover.licenses import LicenseCalls
 from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.pushover.open_client import OpenClients
 from ntfyish.web.pushover.receipts import AckLinks, ReceiptRoutes
+from ntfyish.web.pushover.sounds import SOUNDS
 from ntfyish.web.pushover.subscriptions import SubscriptionCalls
 from ntfyish.web.pushover.teams import TeamCalls
 from ntfyish.web.responses import HeadWriter
@@ -545,6 +548,7 @@ def _pushover_services(
     return (
         GroupCalls(groups, directory, calls),
         LicenseCalls(directory, calls),
+        SoundCalls(Sounds(people, SOUNDS, load=newest), people, directory, calls),
         TeamCalls(
             Teams(Administration(people, clock, load=newest), directory), groups, directory, visitors
         ),

@@ -47,6 +47,7 @@ COMMANDS = {
         "receipt",
         "List, show, acknowledge and cancel emergencies.",
     ),
+    "sound": ("ntfyish.cli.sound", "sound", "Add, list and remove custom sounds."),
     "subscription": (
         "ntfyish.cli.subscription",
         "subscription",

@@ -52,6 +52,10 @@ class AddressBook:
         """Return the app with that token, enabled or not."""
         return await self._directory.find_app(token)
 
+    def sounds_of(self, account: str) -> Mapping[str, str]:
+        """Return the custom sounds of an account: name -> label."""
+        return self._directory.sounds_of(account)
+
     async def find_recipient(self, user: str, *, app: App) -> Recipient | None:
         """Return who is meant: a user, group or topic key, or, where everybody may write to it, a topic.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 from ntfyish.model.message import Content, Draft, priority_from_pushover
@@ -35,12 +35,18 @@ _FIELDS = frozenset(
 
 
 def read_draft(
-    parameters: Parameters, app: App, devices: Sequence[str], limits: PushoverLimits, found: list[Fault]
+    parameters: Parameters,
+    app: App,
+    devices: Sequence[str],
+    limits: PushoverLimits,
+    found: list[Fault],
+    sounds: Collection[str] = (),
 ) -> tuple[Draft, ReceiptDraft | None]:
     """Return what is to be published, and for an emergency message how it is to be repeated.
 
     Args:
         devices: the names that can be addressed; none if the recipients have nothing to choose from.
+        sounds: the names of sounds besides the built-in ones.
         found: gets the faults, in order; if there are any, what is returned must not be used.
     """
     if parameters.malformed:
@@ -68,7 +74,7 @@ def read_draft(
         app=app.name,
         device=_read_devices(parameters, devices, limits, found) if devices else "",
         url_title=url_title,
-        sound=_read_sound(text("sound")),
+        sound=_read_sound(text("sound"), sounds),
         subtitle=subtitle,
         timestamp=timestamp,
         html=html,
@@ -165,12 +171,12 @@ def _read_ttl(text: str, found: list[Fault]) -> int:
     return min(ttl_s, _MAX_TTL_S)
 
 
-def _read_sound(text: str) -> str:
+def _read_sound(text: str, sounds: Collection[str]) -> str:
     """Return the name of a sound; an unknown one is the recipient's default, "" here."""
     if not text:
         return ""
     sound = text.strip().lower()
-    return sound if sound in SOUNDS else ""
+    return sound if sound in SOUNDS or sound in sounds else ""
 
 
 def _read_extra(text: str) -> str:

@@ -107,7 +107,9 @@ class Messages:
             self._visitors.fail(request)
         if not found:
             devices = recipients[0].devices if len(recipients) == 1 else ()
-            draft, receipt_draft = read_draft(parameters, app, devices, self._limits, found)
+            draft, receipt_draft = read_draft(
+                parameters, app, devices, self._limits, found, self._directory.sounds_of(app.account)
+            )
             upload = read_upload(parameters, self._limits.attachment_bytes, found)
         if found:
             answer.show_quota(await self._quotas.status(app))
@@ -174,7 +176,6 @@ class Messages:
         if emergency is not None:
             fields["receipt"] = posts[0].message.receipt
         return answer.success(fields)
-
 
     @asynccontextmanager
     async def _with_file(self, app: App, draft: Draft, upload: Upload | None) -> AsyncIterator[Draft]:

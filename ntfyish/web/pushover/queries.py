@@ -29,12 +29,13 @@ class Queries:
         self._limits = limits
 
     async def sounds(self, request: Request) -> Response:
-        """List the sounds, for whoever has a token."""
+        """List the sounds, those of the app's owner last, for whoever has a token."""
         answer = Answer(request)
         parameters = await read_parameters(request, self._limits.body_bytes)
-        if await self._find_app(request, parameters) is None:
+        app = await self._find_app(request, parameters)
+        if app is None:
             return answer.refusal([faults.TOKEN_INVALID])
-        return answer.success({"sounds": dict(SOUNDS)})
+        return answer.success({"sounds": {**SOUNDS, **self._directory.sounds_of(app.account)}})
 
     async def limits(self, request: Request) -> Response:
         """Tell how many messages the app may still send this month."""
