@@ -116,6 +116,9 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
                 "data-dir": str(folder / "data"),
                 "accounts": [{"name": "phil", "password": "secret", "user-key": USER_KEY}],
                 "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
+                # All tests have one address, and many are refused on purpose.
+                "visitor-auth-failure-limit-burst": 10_000,
+                "visitor-request-limit-burst": 10_000,
             }
         )
     )

@@ -129,14 +129,17 @@ def test_every_variable_of_a_path_is_described() -> None:
         assert names == set(re.findall(r"{(\w+)}", path)), path
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, path) for method, path in OPERATIONS if "x-own-tests" not in API["paths"][path][method]],
+)
 def test_the_server_answers_a_good_request_as_described(
     live_server: LiveServer, topic: str, method: str, path: str
 ) -> None:
     live_server.publish(topic=topic, message="cached", tags=["a"], priority=4)
     query, body, headers = {}, "", {}
     if path.startswith("/1/"):
-        query = {"token": APP_TOKEN, "user": USER_KEY, "message": "hello"}
+        query = {"token": APP_TOKEN, "user": USER_KEY, "message": "hello", "title": "T", "name": "N"}
     elif path == "/":
         body = json.dumps(
             {"topic": topic, "message": "hello", "actions": [{"action": "copy", "label": "c", "value": "v"}]}
@@ -164,7 +167,7 @@ def test_the_server_refuses_a_bad_request_as_described(
     status, headers, body = ask(
         live_server,
         method,
-        concrete(path, topic).replace("{file}", "abcdefghijkl.txt"),
+        re.sub("{(group|name)}", "x", concrete(path, topic)).replace("{file}", "abcdefghijkl.txt"),
         {},
         Authorization="Basic cGhpbDp3cm9uZw==",
     )
