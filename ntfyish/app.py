@@ -41,7 +41,7 @@ from ntfyish.core.quota import Quotas
 from ntfyish.core.statistics import Statistics
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
-from ntfyish.core.topics import IDLE_S
+from ntfyish.core.topics import IDLE_S, SWEEP_S
 from ntfyish.logs import logging_to
 from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import Unavailable
@@ -210,6 +210,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             body_timeout_s=settings.body_timeout_s,
         )
         _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
+        timetable.every("topics", SWEEP_S, lambda: _sweep_topics(limits, clock))
         timetable.every("counts", COUNTS_S, lambda: _keep_counts(limits, store, clock))
         timetable.every("statistics", settings.manager_interval_s, statistics.sample)
         timetable.every("expire", EXPIRE_S, streams.expire)
@@ -323,6 +324,10 @@ async def _resolve(hosts: Iterable[object]) -> tuple[Network, ...]:
             continue
         networks += [ip_network(str(address[4][0]).partition("%")[0]) for address in found]
     return tuple(networks)
+
+
+async def _sweep_topics(limits: Limits, clock: Clock) -> None:
+    limits.topics.sweep(clock.monotonic())
 
 
 async def _keep_counts(limits: Limits, store: MessageStore, clock: Clock) -> None:
