@@ -113,7 +113,14 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
             {
                 "listen-http": f"127.0.0.1:{port}",
                 "data-dir": str(folder / "data"),
-                "accounts": [{"name": "phil", "password": "secret", "user-key": USER_KEY}],
+                "accounts": [
+                    {"name": "phil", "password": "secret", "user-key": USER_KEY},
+                    {"name": "root", "password": "secret", "role": "admin"},
+                ],
+                "enable-reservations": True,
+                # All of the tests' clients have one address.
+                "visitor-request-limit-exempt-hosts": ["127.0.0.1"],
+                "visitor-auth-failure-limit-burst": 10_000,
                 "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
             }
         )
