@@ -69,6 +69,8 @@ async def administration(server: Server) -> AsyncIterator[Administration]:
     async with PeopleDatabase.open(server.data_dir) as people:
         yield Administration(people, server.clock)
     await server.clock.advance(1)
+    # Asked for a token that it does not know, the server looks for what has changed.
+    assert await code(server, "GET /v1/account", None, bearer("tk_unknown")) == 40101
 
 
 async def listen_as(server: Server, topics: str, *headers: str) -> Wire:
