@@ -1,4 +1,4 @@
-"""Logging: standard library, text or JSON lines, written by a thread of its own so that nobody waits for it."""
+"""Logging: standard library, text or JSON lines, written by a thread so that nobody waits for it."""
 
 from __future__ import annotations
 
