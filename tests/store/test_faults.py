@@ -15,6 +15,7 @@ import pytest
 
 from ntfyish.model.errors import Reason, Unavailable
 from ntfyish.store.sqlite import writer
+from ntfyish.store.sqlite.failures import is_about_storage
 from ntfyish.store.sqlite.messages import MessageDatabase
 from tests.clock import FakeClock
 
@@ -130,6 +131,23 @@ async def test_a_foreign_lock_makes_the_store_busy_until_it_is_gone(
         assert await store.release_due(START) == 1
         assert audience.ids == ["m1", "m3", "later"]
         assert audience.seqs == [1, 2, 3]
+
+
+async def test_a_batch_that_met_a_lock_is_not_tried_again_piece_by_piece(
+    tmp_path: Path, clock: FakeClock, audience: Audience
+) -> None:
+    """It would wait for the whole timeout once more."""
+    async with opened(tmp_path, clock, audience, busy_timeout_s=0.01) as store:
+        with foreign(tmp_path, "BEGIN IMMEDIATE"):
+            with closing(sqlite3.connect(tmp_path / "messages.db", timeout=0)) as other:
+                with pytest.raises(sqlite3.OperationalError) as caught:
+                    other.execute("BEGIN IMMEDIATE")
+            assert is_about_storage(caught.value)
+        await store.post([post("m1")])
+        with closing(sqlite3.connect(tmp_path / "messages.db")) as other:
+            with pytest.raises(sqlite3.IntegrityError) as spoiled:
+                other.execute("INSERT INTO messages SELECT * FROM messages")
+            assert not is_about_storage(spoiled.value)
 
 
 async def test_a_lock_that_is_given_up_in_time_is_waited_for(
