@@ -157,7 +157,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
         )
-        _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
+        _set_timetable(timetable, clock, settings, store, hub, directory, fronts)
         listeners, url = await _listen(settings, fronts)
         tasks.spawn(timetable.run(), "timetable")
         try:
@@ -178,12 +178,12 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
 
 def _set_timetable(
     timetable: Timetable,
+    clock: Clock,
     settings: Settings,
     store: MessageStore,
     hub: Hub,
     directory: Directory,
     fronts: Fronts,
-    streams: Streams,
 ) -> None:
     """Enter everything that happens by itself."""
 
@@ -193,15 +193,13 @@ def _set_timetable(
         return await store.next_due()
 
     async def prune() -> None:
-        now = timetable.now()
+        now = clock.now()
         while await store.prune(now, _PRUNE_BATCH) == _PRUNE_BATCH:
             pass
 
     timetable.when_due("release", release)
     timetable.every("prune", settings.manager_interval_s, prune)
-    timetable.every(
-        "keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: asyncio.sleep(0))
-    )
+    timetable.every("keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: clock.sleep(0)))
     timetable.every("refresh", REFRESH_S, directory.refresh)
     timetable.every("sweep", min(_SWEEP_S, settings.body_timeout_s), fronts.sweep)
 
