@@ -133,15 +133,15 @@ async def test_a_foreign_lock_makes_the_store_busy_until_it_is_gone(
         assert audience.seqs == [1, 2, 3]
 
 
-async def test_a_batch_that_met_a_lock_is_not_tried_again_piece_by_piece(
+async def test_a_lock_is_told_apart_from_a_bad_piece_of_work(
     tmp_path: Path, clock: FakeClock, audience: Audience
 ) -> None:
-    """It would wait for the whole timeout once more."""
+    """A batch that met a lock is not tried again piece by piece: it would wait for the whole timeout again."""
     async with opened(tmp_path, clock, audience, busy_timeout_s=0.01) as store:
-        with foreign(tmp_path, "BEGIN IMMEDIATE"):
-            with closing(sqlite3.connect(tmp_path / "messages.db", timeout=0)) as other:
-                with pytest.raises(sqlite3.OperationalError) as caught:
-                    other.execute("BEGIN IMMEDIATE")
+        late = sqlite3.connect(tmp_path / "messages.db", timeout=0)
+        with closing(late), foreign(tmp_path, "BEGIN IMMEDIATE"):
+            with pytest.raises(sqlite3.OperationalError) as caught:
+                late.execute("BEGIN IMMEDIATE")
             assert is_about_storage(caught.value)
         await store.post([post("m1")])
         with closing(sqlite3.connect(tmp_path / "messages.db")) as other:

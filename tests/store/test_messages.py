@@ -237,15 +237,6 @@ async def test_what_is_not_kept_cancels_what_is_pending_and_leaves_nothing(
     assert store.head == 0
 
 
-async def test_a_message_that_is_not_kept_replaces_all_the_same(
-    store: MessageDatabase, audience: Audience
-) -> None:
-    await store.post([post("old", sequence_id="backup", due_at=START + 60)])
-    await store.post([replace(post("new", sequence_id="backup", replaces=True, expires=0), kept=False)])
-    assert await ids(store, scheduled=True) == []
-    assert audience.commits == []
-
-
 async def test_a_damaged_scheduled_message_does_not_hold_up_the_others(
     store: MessageDatabase, audience: Audience, caplog: pytest.LogCaptureFixture
 ) -> None:
