@@ -136,7 +136,7 @@ async def test_a_foreign_lock_makes_the_store_busy_until_it_is_gone(
 async def test_a_lock_is_told_apart_from_a_bad_piece_of_work(
     tmp_path: Path, clock: FakeClock, audience: Audience
 ) -> None:
-    """A batch that met a lock is not tried again piece by piece: it would wait for the whole timeout again."""
+    """A batch that met a lock is not tried again piece by piece: it would only wait once more."""
     async with opened(tmp_path, clock, audience, busy_timeout_s=0.01) as store:
         late = sqlite3.connect(tmp_path / "messages.db", timeout=0)
         with closing(late), foreign(tmp_path, "BEGIN IMMEDIATE"):
