@@ -50,8 +50,10 @@ def acked_until_killed(folder: Path, number: int) -> set[str]:
         child("load", str(folder), str(number)), cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(100 + 37 * number)]
-    process.kill()
+    try:
+        lines = [process.stdout.readline() for _ in range(100 + 37 * number)]
+    finally:
+        process.kill()
     lines += process.stdout.readlines()
     process.wait()
     process.stdout.close()
