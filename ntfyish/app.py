@@ -144,6 +144,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         router = Router(dialects)
         lane = AiohttpLane(
             router,
+            tasks,
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
             body_min_rate=settings.body_minimum_rate_bytes,
@@ -166,14 +167,12 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             router.shutting_down = True
             for listener in listeners:
                 listener.close()
-            fronts.close_idle()
-            lane.server.pre_shutdown()
             streams.abort_all()
+            fronts.close_after_answers()
             await tasks.drain(settings.shutdown_timeout_s)
-            await lane.server.shutdown(0)
             streams.abort_all()
-            for front in list(fronts.open):
-                front.abort()
+            fronts.close()
+            await lane.close()
 
 
 def _set_timetable(
@@ -231,7 +230,7 @@ async def serve(settings: Settings, announce: Callable[[RunningServer], None] = 
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 20)
-            sys.setswitchinterval(0.0005)
+            sys.setswitchinterval(0.0001)
             await stop.wait()
             _log.info("Stopping")
         _log.info("Stopped")
