@@ -157,10 +157,11 @@ async def test_httpx_sse_resumes_by_the_last_event_id(server: Server) -> None:
             seen = await anext(events)
             assert seen.json() == first
         missed = [await tell(server, "PUT /mytopic", body=text) for text in ("second", "third")]
-        async with aconnect_sse(client, "GET", url, headers={"Last-Event-ID": seen.id}) as source:
-            events = source.aiter_sse()
-            assert (await anext(events)).event == "open"
-            assert [(await anext(events)).json() for _ in missed] == missed
+        for options in ({"headers": {"Last-Event-ID": seen.id}}, {"params": {"lastEventId": seen.id}}):
+            async with aconnect_sse(client, "GET", url, **options) as source:
+                events = source.aiter_sse()
+                assert (await anext(events)).event == "open"
+                assert [(await anext(events)).json() for _ in missed] == missed
 
 
 # WebSockets
