@@ -22,6 +22,8 @@ from ntfyish.web.router import Router
 
 MAX_LINE_BYTES = 8190
 _LAST_WORDS_S = 1.0
+# For reading what a refused client still sends: closing at once would take the answer from it
+_LINGER_S = 5.0
 
 
 class StreamedBody:
@@ -152,7 +154,7 @@ class AiohttpLane:
             keepalive_timeout=header_timeout_s,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
-            lingering_time=5.0,
+            lingering_time=min(_LINGER_S, body_timeout_s),
         )
         self._server.refuse_malformed = self._refuse_malformed
 
