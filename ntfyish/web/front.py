@@ -33,7 +33,7 @@ _HOT = re.compile(
     rb"|GET /[-_A-Za-z0-9,]{1,2000}/(?:json|sse|raw|ws)[ ?])"
 )
 _HEAD = re.compile(
-    rb"(GET|POST|PUT) (/[!-~]*+) HTTP/1\.([01])\r\n"
+    rb"(GET|POST|PUT) (/[!\"$-~]*+) HTTP/1\.([01])\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
 )
 # Fields that change how the request is framed or answered, beyond what this lane does

@@ -183,7 +183,7 @@ class AiohttpLane:
         request = Request(raw.method, raw.raw_path, headers, raw.remote or "", body, version, repeated)
         answer = await self._tasks.complete(self._router.answer(request), "request")
         if isinstance(answer, Response):
-            closing = answer.close or self._router.shutting_down or not raw.keep_alive
+            closing = answer.close or self._router.shutting_down or not raw.keep_alive or version < (1, 1)
             return _to_aiohttp(answer, close=closing)
         transport = detach(raw)
         if transport is None:
