@@ -62,7 +62,7 @@ class FakeClock:
             if self._sleepers and self._sleepers[0][0] <= target_us:
                 return True
             await self._let_run()
-        return False
+        return bool(self._sleepers) and self._sleepers[0][0] <= target_us
 
     async def _let_run(self) -> None:
         for _ in range(_TURNS):
