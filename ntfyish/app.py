@@ -196,6 +196,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         router = Router(dialects)
         lane = AiohttpLane(
             router,
+            tasks,
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
             body_min_rate=settings.body_minimum_rate_bytes,
@@ -209,7 +210,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
         )
-        _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
+        _set_timetable(timetable, clock, settings, store, hub, directory, fronts)
         timetable.every("topics", SWEEP_S, lambda: _sweep_topics(limits, clock))
         timetable.every("counts", COUNTS_S, lambda: _keep_counts(limits, store, clock))
         timetable.every("statistics", settings.manager_interval_s, statistics.sample)
@@ -223,14 +224,12 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             router.shutting_down = True
             for listener in listeners:
                 listener.close()
-            fronts.close_idle()
-            lane.server.pre_shutdown()
             streams.abort_all()
+            fronts.close_after_answers()
             await tasks.drain(settings.shutdown_timeout_s)
-            await lane.server.shutdown(0)
             streams.abort_all()
-            for front in list(fronts.open):
-                front.abort()
+            fronts.close()
+            await lane.close()
 
 
 def _services(
@@ -354,12 +353,12 @@ async def _note_last_uses(access: Access, people: PeopleStore) -> None:
 
 def _set_timetable(
     timetable: Timetable,
+    clock: Clock,
     settings: Settings,
     store: MessageStore,
     hub: Hub,
     directory: Directory,
     fronts: Fronts,
-    streams: Streams,
 ) -> None:
     """Enter everything that happens by itself."""
 
@@ -369,15 +368,13 @@ def _set_timetable(
         return await store.next_due()
 
     async def prune() -> None:
-        now = timetable.now()
+        now = clock.now()
         while await store.prune(now, _PRUNE_BATCH) == _PRUNE_BATCH:
             pass
 
     timetable.when_due("release", release)
     timetable.every("prune", settings.manager_interval_s, prune)
-    timetable.every(
-        "keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: asyncio.sleep(0))
-    )
+    timetable.every("keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: clock.sleep(0)))
     timetable.every("refresh", REFRESH_S, directory.refresh)
     timetable.every("sweep", min(_SWEEP_S, settings.body_timeout_s), fronts.sweep)
 
@@ -409,7 +406,7 @@ async def serve(settings: Settings, announce: Callable[[RunningServer], None] = 
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 20)
-            sys.setswitchinterval(0.0005)
+            sys.setswitchinterval(0.0001)
             await stop.wait()
             _log.info("Stopping")
         _log.info("Stopped")
