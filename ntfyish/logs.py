@@ -132,4 +132,7 @@ def logging_to(file: Path | None, *, level: str, format: str) -> Iterator[None]:
         root.removeHandler(enqueue)
         root.setLevel(before)
         writer.stop()
-        target.close()
+        try:
+            target.close()
+        except OSError:  # a full disk has kept the last lines; there is nowhere left to say so
+            pass

@@ -309,3 +309,34 @@ async def test_an_absolute_target_is_routed_by_its_path(server: Server, lane: st
     answer = await wire.answer()
     assert answer.status in (200, 404)
     assert b"evil" not in answer.body
+
+
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+VERSION = "Sec-WebSocket-Version: 13"
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ((), 400),
+        (UPGRADE, 426),
+        ((*UPGRADE, VERSION), 400),
+        ((*UPGRADE, VERSION, KEY, KEY), 400),
+        ((*UPGRADE, VERSION, "Sec-WebSocket-Key: c2hvcnQ="), 400),
+        ((*UPGRADE, KEY, "Sec-WebSocket-Version: 12"), 426),
+        ((UPGRADE[0], VERSION, KEY), 400),
+        ((UPGRADE[1], VERSION, KEY), 400),
+        ((UPGRADE[0], "Upgrade: h2c", VERSION, KEY), 400),
+    ],
+)
+async def test_a_bad_handshake_is_refused_in_both_lanes(
+    server: Server, fields: tuple[str, ...], status: int, lane: str
+) -> None:
+    wire = await lane_wire(server, lane)
+    answer = await wire.request("GET /t/ws", *fields)
+    assert answer.status == status
+    if status == 426:
+        assert answer.headers["sec-websocket-version"] == "13"
+    assert not server.running.streams.open
