@@ -190,6 +190,10 @@ class Processes:
         config: dict[str, object] = {
             "listen-http": "127.0.0.1:0",
             "data-dir": str(data_dir or self.data_dir),
+            # All load comes from one address; the limits of visitors have tests of their own.
+            "visitor-request-limit-exempt-hosts": ["127.0.0.0/8"],
+            "visitor-subscription-limit": 10_000,
+            "visitor-auth-failure-limit-burst": 10_000,
             **PEOPLE,
         }
         config.update({name.replace("_", "-"): value for name, value in settings.items()})
