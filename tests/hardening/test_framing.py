@@ -10,7 +10,8 @@ import pytest
 from aiohttp import http_parser
 
 from tests.conftest import Server, StartServer
-from tests.wire import Wire
+from tests.hardening.waiting import until
+from tests.wire import Wire, open_wire
 
 POST = "POST /t HTTP/1.1\r\n"
 SMUGGLED = "POST /smuggled HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nevil!"
@@ -176,6 +177,46 @@ async def test_pipelined_requests_are_answered_in_order(server: Server, lane: st
     for number in range(40):
         assert (await wire.answer()).json()["message"] == f"{number}"
         assert (await wire.answer()).status == 404
+
+
+@pytest.mark.parametrize("before", [1, 40, 100, 250])
+async def test_a_connection_that_pipelines_much_may_change_lanes_in_between(
+    server: Server, before: int
+) -> None:
+    wire = await server.wire()
+    plain = "POST /t HTTP/1.1\r\nHost: test\r\nContent-Length: 2000\r\n\r\n" + "x" * 2000
+    odd = "GET /v1/health HTTP/1.1\r\nHost: test\r\n\r\n"
+    for after in (0, 1, 200):
+        wire.send(plain * before + odd + plain * after)  # maybe more than is read at a time
+        for _ in range(before):
+            assert (await wire.answer()).json()["topic"] == "t"
+        assert (await wire.answer()).json() == {"healthy": True}
+        for _ in range(after):
+            assert (await wire.answer()).json()["topic"] == "t"
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_what_follows_a_live_stream_is_ignored_and_its_end_noticed(server: Server, lane: str) -> None:
+    async with open_wire(server.port) as wire:
+        if lane == "aiohttp":
+            assert (await wire.request("GET /v1/health")).status == 200
+        wire.send("GET /t/json HTTP/1.1\r\nHost: test\r\n\r\n" + SMUGGLED * 3000)
+        assert (await wire.head())[0] == 200
+        await wire.json_line()
+        published = await server.publish("t")
+        assert await wire.json_line() == published
+    await until(lambda: not server.running.streams.open)
+    assert await server.poll("smuggled", "since=all") == []
+
+
+@pytest.mark.parametrize(("lane", "field"), [("front", "Connection: close"), ("aiohttp", "X: y")])
+async def test_a_poll_after_which_the_connection_ends_says_so(server: Server, lane: str, field: str) -> None:
+    published = await server.publish("t")
+    wire = await lane_wire(server, lane)
+    answer = await wire.request("GET /t/json?poll=1", field)
+    assert answer.json_lines() == [published]
+    assert answer.headers["connection"] == "close"
+    assert await wire.at_end() == b""
 
 
 async def test_a_trailer_does_not_change_how_the_request_is_read(server: Server) -> None:

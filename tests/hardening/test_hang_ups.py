@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import struct
@@ -10,6 +11,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 
 import pytest
+from aiohttp.web_protocol import RequestHandler
 
 from tests.conftest import Server
 from tests.hardening.process import PUSHOVER, form
@@ -176,3 +178,20 @@ async def test_a_taken_over_stream_gets_not_a_byte_too_many(server: Server, lane
         assert (await wire.json_line())["event"] == "keepalive"
         server.running.streams.abort_all()
         assert await wire.at_end() == b""
+
+
+async def test_aiohttp_forgets_the_connections_that_are_taken_from_it(server: Server) -> None:
+    def handlers() -> int:
+        gc.collect()
+        return sum(isinstance(one, RequestHandler) for one in gc.get_objects())
+
+    before = handlers()
+    wires = [await server.wire() for _ in range(20)]
+    for number, wire in enumerate(wires):
+        wire.send_request(f"GET /t/json{'?poll=1' if number % 2 else ''}", ODD)
+        assert (await wire.head())[0] == 200
+    await until(lambda: handlers() == before)
+    published = await server.publish("t")
+    for wire in wires[::2]:
+        await wire.json_line()
+        assert await wire.json_line() == published

@@ -118,6 +118,8 @@ async def test_an_idle_server_ends_at_once(processes: Processes) -> None:
 async def test_requests_under_way_are_finished_and_health_says_503_meanwhile(processes: Processes) -> None:
     process = await processes.start(shutdown_timeout="20s")
     kept = {lane: await process.wire() for lane in ("front", "aiohttp")}
+    late = await process.wire()
+    assert (await late.request("GET /v1/health")).status == 200
     assert (await kept["front"].request("POST /t", body=b"before")).status == 200
     assert (await kept["aiohttp"].request("GET /v1/health")).json() == {"healthy": True}
     slow = await process.wire()
@@ -135,12 +137,15 @@ async def test_requests_under_way_are_finished_and_health_says_503_meanwhile(pro
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     with pytest.raises(ConnectionRefusedError):
         await process.wire()
+    late.send("POST /t HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nlat\r\n")
     slow.send("4\r\nder \r\n3\r\nway\r\n0\r\n\r\n")
     assert (await slow.answer()).json()["message"] == "under way"
+    late.send("1\r\ne\r\n0\r\n\r\n")
+    assert (await late.answer()).json()["message"] == "late"
     async with asyncio.timeout(5):
         assert await process.ended() == 0
     process = await processes.start()
-    assert [m["message"] for m in await process.poll("t")] == ["before", "meanwhile", "under way"]
+    assert [m["message"] for m in await process.poll("t")] == ["before", "meanwhile", "under way", "late"]
 
 
 async def test_nobody_can_delay_the_end_for_longer_than_the_timeout(processes: Processes) -> None:
