@@ -18,8 +18,10 @@ $(BIN)/ntfyish: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+# aiontfy is a client that the tests talk with; it asks for a newer Python than it needs.
 $(VENV)/.dev: pyproject.toml $(BIN)/ntfyish
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --ignore-requires-python 'aiontfy>=0.8.6,<0.9'
 	@touch $@
 
 run: $(BIN)/ntfyish ## Run the server on 127.0.0.1:8080 with its data in ./data

@@ -1,17 +1,16 @@
-# Targets of the benchmark. PYTHON may be set by the Makefile that includes this. Arguments: make bench BENCH="--only fanout".
-PYTHON ?= python
+# Targets of the benchmark. Arguments: make bench BENCH="--only fanout".
 BENCH ?=
 
 .PHONY: bench bench-quick bench-list profile
 
-bench: ## Measure the server beside its peers (some ten minutes)
-	$(PYTHON) -m bench $(BENCH)
+bench: $(BIN)/ntfyish ## Measure the server beside its peers (some ten minutes)
+	$(BIN)/python -m bench $(BENCH)
 
-bench-quick: ## Run every measure once with a small load
-	$(PYTHON) -m bench --quick $(BENCH)
+bench-quick: $(BIN)/ntfyish ## Run every measure once with a small load
+	$(BIN)/python -m bench --quick $(BENCH)
 
-bench-list: ## List the measures and their goals
-	$(PYTHON) -m bench --list
+bench-list: $(BIN)/ntfyish ## List the measures and their goals
+	$(BIN)/python -m bench --list
 
-profile: ## Profile the server in one measure: make profile MEASURE=fanout
-	$(PYTHON) -m bench --profile $(or $(MEASURE),fanout) $(BENCH)
+profile: $(BIN)/ntfyish ## Profile the server in one measure: make profile MEASURE=fanout
+	$(BIN)/python -m bench --profile $(or $(MEASURE),fanout) $(BENCH)

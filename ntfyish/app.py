@@ -56,7 +56,7 @@ from ntfyish.core.subscriptions import Subscriptions
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.teams import Teams
 from ntfyish.core.timetable import Timetable
-from ntfyish.core.topics import IDLE_S
+from ntfyish.core.topics import IDLE_S, SWEEP_S
 from ntfyish.logs import logging_to
 from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import Unavailable
@@ -314,6 +314,7 @@ async def running(
         router = Router(dialects)
         lane = AiohttpLane(
             router,
+            tasks,
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
             body_min_rate=settings.body_minimum_rate_bytes,
@@ -327,7 +328,8 @@ async def running(
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
         )
-        _set_timetable(timetable, settings, store, hub, directory, fronts, streams)
+        _set_timetable(timetable, clock, settings, store, hub, directory, fronts)
+        timetable.every("topics", SWEEP_S, lambda: _sweep_topics(limits, clock))
         timetable.every("counts", COUNTS_S, lambda: _keep_counts(limits, store, clock))
         timetable.every("statistics", settings.manager_interval_s, statistics.sample)
         timetable.every("push keepalive", PUSH_KEEPALIVE_S, sockets.keepalive)
@@ -361,15 +363,13 @@ async def running(
             router.shutting_down = True
             for listener in listeners:
                 listener.close()
-            fronts.close_idle()
-            lane.server.pre_shutdown()
             streams.abort_all()
             sockets.restart()
+            fronts.close_after_answers()
             await tasks.drain(settings.shutdown_timeout_s)
-            await lane.server.shutdown(0)
             streams.abort_all()
-            for front in list(fronts.open):
-                front.abort()
+            fronts.close()
+            await lane.close()
 
 
 def _is_loopback(url: str) -> bool:
@@ -549,9 +549,7 @@ def _pushover_services(
         GroupCalls(groups, directory, calls),
         LicenseCalls(directory, calls),
         SoundCalls(Sounds(people, SOUNDS, load=newest), people, directory, calls),
-        TeamCalls(
-            Teams(Administration(people, clock, load=newest), directory), groups, directory, visitors
-        ),
+        TeamCalls(Teams(Administration(people, clock, load=newest), directory), groups, directory, visitors),
         SubscriptionCalls(Subscriptions(people, load=newest), devices, directory, visitors, calls),
         GlanceCalls(Glances(store.glances, publisher), address_book, access, quotas, calls),
     )
@@ -600,6 +598,10 @@ async def _resolve(hosts: Iterable[object]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
+async def _sweep_topics(limits: Limits, clock: Clock) -> None:
+    limits.topics.sweep(clock.monotonic())
+
+
 async def _keep_counts(limits: Limits, store: MessageStore, clock: Clock) -> None:
     """Write the counts that waited, and delete those of days before yesterday."""
     await limits.messages.flush()
@@ -626,12 +628,12 @@ async def _note_last_uses(access: Access, people: PeopleStore) -> None:
 
 def _set_timetable(
     timetable: Timetable,
+    clock: Clock,
     settings: Settings,
     store: MessageStore,
     hub: Hub,
     directory: Directory,
     fronts: Fronts,
-    streams: Streams,
 ) -> None:
     """Enter everything that happens by itself."""
 
@@ -641,15 +643,13 @@ def _set_timetable(
         return await store.next_due()
 
     async def prune() -> None:
-        now = timetable.now()
+        now = clock.now()
         while await store.prune(now, _PRUNE_BATCH) == _PRUNE_BATCH:
             pass
 
     timetable.when_due("release", release)
     timetable.every("prune", settings.manager_interval_s, prune)
-    timetable.every(
-        "keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: asyncio.sleep(0))
-    )
+    timetable.every("keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: clock.sleep(0)))
     timetable.every("refresh", REFRESH_S, directory.refresh)
     timetable.every("sweep", min(_SWEEP_S, settings.body_timeout_s), fronts.sweep)
 
@@ -681,7 +681,7 @@ async def serve(settings: Settings, announce: Callable[[RunningServer], None] = 
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 20)
-            sys.setswitchinterval(0.0005)
+            sys.setswitchinterval(0.0001)
             await stop.wait()
             _log.info("Stopping")
         _log.info("Stopped")

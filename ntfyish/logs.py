@@ -1,4 +1,4 @@
-"""Logging: standard library, text or JSON lines, written by a thread of its own so that nobody waits for it."""
+"""Logging: standard library, text or JSON lines, written by a thread so that nobody waits for it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING
 # Control characters would let a hostile name forge log lines or drive the terminal.
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 _QUEUED = 10_000
+_PER_MINUTE = 5
+_MINUTE_S = 60.0
+_REMEMBERED = 1000
 
 
 class TextFormatter(logging.Formatter):
@@ -48,6 +51,35 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(entry, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+
+
+class _Moderation(logging.Filter):
+    """Lets the same complaint through a few times a minute: strangers and full disks can cause it at will.
+
+    The same is what has the same text before its arguments. What was held back is counted in the next one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._minutes: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log `record`."""
+        if record.levelno < logging.WARNING:
+            return True
+        key = (record.name, str(record.msg))
+        began, count = self._minutes.get(key, (record.created, 0))
+        held_back = 0
+        if not 0 <= record.created - began < _MINUTE_S:
+            held_back = max(0, count - _PER_MINUTE)
+            began, count = record.created, 0
+        if len(self._minutes) > _REMEMBERED:
+            self._minutes.clear()
+        self._minutes[key] = (began, count + 1)
+        if held_back:
+            record.msg = f"{record.getMessage()} (and {held_back} more like this)"
+            record.args = None
+        return count < _PER_MINUTE
 
 
 class _Enqueue(logging.handlers.QueueHandler):
@@ -87,6 +119,7 @@ def logging_to(file: Path | None, *, level: str, format: str) -> Iterator[None]:
     records: queue.Queue[logging.LogRecord] = queue.Queue(_QUEUED)
     writer = logging.handlers.QueueListener(records, target)
     enqueue = _Enqueue(records)
+    enqueue.addFilter(_Moderation())
     root = logging.getLogger()
     before = root.level
     root.addHandler(enqueue)
@@ -99,4 +132,7 @@ def logging_to(file: Path | None, *, level: str, format: str) -> Iterator[None]:
         root.removeHandler(enqueue)
         root.setLevel(before)
         writer.stop()
-        target.close()
+        try:
+            target.close()
+        except OSError:  # a full disk has kept the last lines; there is nowhere left to say so
+            pass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections.abc import Coroutine
 from itertools import count
+from typing import Any
 
 # Turns of the event loop that whoever wakes may need to sleep again
 _TURNS = 30
@@ -25,12 +27,16 @@ class FakeClock:
     def monotonic(self) -> float:
         return 1_000.0 + self._passed_us / 1e6
 
-    async def sleep(self, seconds: float) -> None:
-        if seconds <= 0:
+    def sleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        # The seconds count from the call, not from when whoever called gets round to awaiting: in between
+        # the clock may have jumped, and nobody would move it again.
+        return self._sleep_until(self._passed_us + (max(1, round(seconds * 1e6)) if seconds > 0 else 0))
+
+    async def _sleep_until(self, due_us: int) -> None:
+        if due_us <= self._passed_us:
             await asyncio.sleep(0)
             return
         future = asyncio.get_running_loop().create_future()
-        due_us = self._passed_us + max(1, round(seconds * 1e6))
         heapq.heappush(self._sleepers, (due_us, next(self._numbers), future))
         await future
 
@@ -56,7 +62,7 @@ class FakeClock:
             if self._sleepers and self._sleepers[0][0] <= target_us:
                 return True
             await self._let_run()
-        return False
+        return bool(self._sleepers) and self._sleepers[0][0] <= target_us
 
     async def _let_run(self) -> None:
         for _ in range(_TURNS):

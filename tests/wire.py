@@ -123,7 +123,11 @@ async def open_wire(port: int, *, receive_buffer: int = 0) -> AsyncIterator[Wire
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    try:
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    except OSError:
+        connection.close()
+        raise
     reader, writer = await asyncio.open_connection(sock=connection, limit=2**24)
     try:
         yield Wire(reader, writer)

@@ -229,7 +229,7 @@ class Attachments:
         size = 0
         try:
             file = await self._files.create(id)
-            used = await self._bandwidth.fetch(owner)
+            used = (await self._bandwidth.fetch(owner)).used
             head = b""
             async for piece in pieces:
                 more = len(piece)
@@ -295,8 +295,8 @@ class Attachments:
         Raises:
             LimitReached: BANDWIDTH_LIMIT.
         """
-        used = await self._bandwidth.fetch(file.owner)
-        if used + size_bytes > self.allowed(file.owner).visitor_bandwidth_bytes:
+        tally = await self._bandwidth.fetch(file.owner)
+        if tally.used + size_bytes > self.allowed(file.owner).visitor_bandwidth_bytes:
             raise LimitReached(Reason.BANDWIDTH_LIMIT, retry_after_s=self._bandwidth.left_s())
         await self._charge(file.owner, size_bytes)
 
@@ -379,8 +379,8 @@ class Attachments:
             self._totals.pop(owner, None)
 
     async def _charge(self, owner: str, size: int) -> None:
-        used = await self._bandwidth.fetch(owner)
-        self._bandwidth.postpone(self._bandwidth.add(owner, used, size))
+        tally = await self._bandwidth.fetch(owner)
+        self._bandwidth.postpone(self._bandwidth.add(tally, size))
 
     async def _abandon(self, id: str, owner: str, size: int, file: FileToWrite | None) -> None:
         self._hold(owner, -size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ntfyish.core.ports import Clock, Count, Post
@@ -29,6 +30,20 @@ Write = Callable[[Sequence[Post], Sequence[Count]], Awaitable[None]]
 def day_of(now: float) -> str:
     """Return the UTC day of `now` (Unix seconds) as 2026-11-21."""
     return datetime.fromtimestamp(now, UTC).date().isoformat()
+
+
+class Tally:
+    """What a visitor has sent today.
+
+    Attributes:
+        one: the `Count` of one more message.
+    """
+
+    __slots__ = ("one", "used")
+
+    def __init__(self, one: Count, used: int) -> None:
+        self.one = one
+        self.used = used
 
 
 class DailyCounts:
@@ -56,8 +71,8 @@ class DailyCounts:
         self._prefix = prefix
         self._begins_at = 0
         self.day = ""
-        self._young: dict[str, int] = {}
-        self._old: dict[str, int] = {}
+        self._young: dict[str, Tally] = {}
+        self._old: dict[str, Tally] = {}
         self._loading: dict[str, asyncio.Lock] = {}
         self._postponed: dict[tuple[str, str], int] = {}
 
@@ -72,44 +87,49 @@ class DailyCounts:
             left_s = self._begins_at + DAY_S - now
         return left_s
 
-    def find(self, key: str) -> int | None:
-        """Return what `key` has sent on the day of the last `left_s`; None if that must be fetched."""
-        used = self._young.get(key)
-        return self._old.get(key) if used is None else used
+    def find(self, key: str) -> Tally | None:
+        """Return what `key` has sent on the day of the last `left_s`; None if that must be fetched.
 
-    async def fetch(self, key: str) -> int:
+        Whoever counts a message adds to it, and must not have awaited anything since.
+        """
+        tally = self._young.get(key)
+        if tally is None and (tally := self._old.pop(key, None)) is not None:
+            self._keep(key, tally)
+        return tally
+
+    async def fetch(self, key: str) -> Tally:
         """Return what `key` has sent today.
 
         Raises:
             Unavailable: the counter cannot be read.
         """
         self.left_s()
-        while (used := self.find(key)) is None:
+        while (tally := self.find(key)) is None:
             lock = self._loading.setdefault(key, asyncio.Lock())
             try:
                 async with lock:
                     if self.find(key) is None:
-                        day = self.day
-                        loaded = await self._load(self._prefix + key, day)
+                        one = Count(self._prefix + key, self.day, 1)
+                        used = await self._load(one.subject, one.period)
+                        used += self._postponed.get((one.subject, one.period), 0)
                         self.left_s()
-                        if self.day == day and self.find(key) is None:
-                            self._set(key, loaded + self._postponed.get((self._prefix + key, day), 0))
+                        if self.day == one.period and self.find(key) is None:
+                            self._keep(key, Tally(one, used))
             finally:
                 if not lock.locked():
                     self._loading.pop(key, None)
-        return used
+        return tally
 
-    def add(self, key: str, used: int, amount: int = 1) -> Count:
-        """Count more for `key`, which has sent `used`; there must be no await since that was read."""
-        self._set(key, used + amount)
-        return Count(self._prefix + key, self.day, amount)
+    def add(self, tally: Tally, amount: int) -> Count:
+        """Count `amount` more; there must be no await since `tally` was fetched or found."""
+        tally.used += amount
+        return replace(tally.one, amount=amount)
 
     def give_back(self, count: Count) -> None:
-        """Undo an `add` whose count was not committed; one of another day is forgotten."""
-        key = count.subject.removeprefix(self._prefix)
-        used = self.find(key)
-        if count.period == self.day and used:
-            self._set(key, used - count.amount)
+        """Undo a count that was not committed; one of another day is forgotten."""
+        tally = self.find(count.subject.removeprefix(self._prefix))
+        if count.period == self.day and tally is not None:
+            tally.used = max(0, tally.used - count.amount)
 
     def postpone(self, count: Count) -> None:
         """Have `count` written by the next `flush`."""
@@ -133,7 +153,7 @@ class DailyCounts:
                 self.postpone(count)
             raise
 
-    def _set(self, key: str, used: int) -> None:
-        if len(self._young) >= self._generation and key not in self._young:
+    def _keep(self, key: str, tally: Tally) -> None:
+        if len(self._young) >= self._generation:
             self._old, self._young = self._young, {}
-        self._young[key] = used
+        self._young[key] = tally

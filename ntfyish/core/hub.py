@@ -9,8 +9,9 @@ This is the hot path. What makes it cheap:
 * A fan-out is cut into slices with the event loop in between, so that nobody else waits for it.
 
 A channel has one batch in flight and takes messages in announce order, so each member sees one order, also
-over several topics. The hub never waits for a reader: `Subscription.write` must not block, what it did not take goes to
-`Subscription.owe`, and whoever owns the subscription unsubscribes it when its reader is too slow.
+over several topics. The hub never waits for a reader: `Subscription.write` must not block, what it did not
+take goes to `Subscription.owe`, and whoever owns the subscription unsubscribes it when its reader is too
+slow.
 
 All of it runs on the event loop; nothing here is thread-safe.
 """
@@ -178,10 +179,9 @@ class _Channel:
     def _enter(self, lane: Lane) -> int:
         """Make the lane's bytes and admit who came since the last batch; return how much work that was."""
         batch = self._batch
-        if lane.filter is not None and not lane.joining and not lane.filter.accepts(batch[0][1].message):
-            # The commonest case of many lanes: one message, which this one does not want
-            if len(batch) == 1:
-                return 1
+        if lane.filter is not None and len(batch) == 1 and not lane.joining:
+            if not lane.filter.accepts(batch[0][1].message):
+                return 1  # so no bytes have to be made: with many lanes this is the commonest case
         frames = self._made.get(lane.format)
         if frames is None:
             frame = lane.format.frame

@@ -79,20 +79,17 @@ class Allowance:
     policy: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
-    """What a message has cost: the day's count (None if nothing counts), and the topic if it is new."""
+    """What a message has cost.
 
-    count: Count | None = None
-    new_topics: tuple[str, ...] = ()
+    Attributes:
+        counts: what is to be committed with it: the day's count.
+        new_topics: its topic, if that is new.
+    """
 
-    @property
-    def counts(self) -> tuple[Count, ...]:
-        """What is to be committed with the message."""
-        return () if self.count is None else (self.count,)
-
-
-_NOTHING = Taken()
+    counts: tuple[Count, ...]
+    new_topics: tuple[str, ...]
 
 
 def account_key(name: str) -> str:
@@ -233,7 +230,17 @@ class Visitor:
         allowance: what it may do.
     """
 
-    __slots__ = ("_exempt", "_limits", "_requests", "allowance", "key", "place", "principal")
+    __slots__ = (
+        "_exempt",
+        "_left_s",
+        "_limits",
+        "_now_us",
+        "_requests",
+        "allowance",
+        "key",
+        "place",
+        "principal",
+    )
 
     def __init__(
         self,
@@ -247,6 +254,8 @@ class Visitor:
         self._limits = limits
         self._exempt = exempt
         self._requests = 0
+        self._now_us = limits.now_us()
+        self._left_s = 0.0  # of the day, when a message was counted
         self.principal = principal
         self.key = key
         self.place = place
@@ -261,7 +270,8 @@ class Visitor:
         if self._exempt:
             return
         limits = self._limits
-        if missing_us := limits.requests.take(self.key, self.allowance.requests, limits.now_us()):
+        self._now_us = now_us = limits.now_us()
+        if missing_us := limits.requests.take(self.key, self.allowance.requests, now_us):
             raise LimitReached(Reason.REQUEST_LIMIT, retry_after_s=missing_us / 1e6)
         self._requests = 1
 
@@ -278,9 +288,8 @@ class Visitor:
             LimitReached: TOPIC_LIMIT.
         """
         limits = self._limits
-        now = limits.monotonic()
-        new = limits.topics.find_new(topics, now)
-        if new and not limits.topics.has_room(len(new), now):
+        new = limits.topics.find_new(topics)
+        if new and not limits.topics.has_room(len(new), limits.monotonic()):
             raise LimitReached(Reason.TOPIC_LIMIT, retry_after_s=_TOPIC_RETRY_S)
 
     def take_topics(self, topics: tuple[str, ...]) -> tuple[str, ...]:
@@ -292,12 +301,11 @@ class Visitor:
             LimitReached: NEW_TOPIC_LIMIT, TOPIC_LIMIT.
         """
         limits = self._limits
-        now = limits.monotonic()
-        new = tuple(limits.topics.find_new(topics, now))
+        new = limits.topics.find_new(topics)
         if new:
             self.check_room(new)
             self._take_new_topics(len(new))
-        limits.topics.use(topics, now)
+        limits.topics.use(topics, self._now_us / 1e6)
         return new
 
     def _take_new_topics(self, count: int) -> None:
@@ -329,28 +337,28 @@ class Visitor:
         """
         messages = self._limits.messages
         if self._exempt:
-            new = self.take_topics((topic,))
-            return Taken(None, new) if new else _NOTHING
-        left_s = messages.left_s()
-        while (used := messages.find(self.key)) is None:
+            return Taken((), self.take_topics((topic,)))
+        self._left_s = messages.left_s()
+        while (tally := messages.find(self.key)) is None:
             await messages.fetch(self.key)
-            left_s = messages.left_s()
+            self._left_s = messages.left_s()
         new = self.take_topics((topic,))
-        if used >= self.allowance.messages_a_day:
+        if tally.used >= self.allowance.messages_a_day:
             self.give_back_topics(new)
-            raise LimitReached(Reason.MESSAGE_QUOTA, retry_after_s=left_s)
-        return Taken(messages.add(self.key, used), new)
+            raise LimitReached(Reason.MESSAGE_QUOTA, retry_after_s=self._left_s)
+        tally.used += 1
+        return Taken((tally.one,), new)
 
     def give_back(self, taken: Taken) -> None:
         """Undo `take_message`: nothing was published. (After a cancelled publish that is not certain.)"""
-        if taken.count is not None:
-            self._limits.messages.give_back(taken.count)
+        for count in taken.counts:
+            self._limits.messages.give_back(count)
         self.give_back_topics(taken.new_topics)
 
     def postpone(self, taken: Taken) -> None:
         """Have the count of a message that is not stored written later."""
-        if taken.count is not None:
-            self._limits.messages.postpone(taken.count)
+        for count in taken.counts:
+            self._limits.messages.postpone(count)
 
     def open_subscription(self) -> Callable[[], None]:
         """Count an open subscription; call what this returns when it has ended (more than once does no harm).
@@ -403,7 +411,7 @@ class Visitor:
         Raises:
             Unavailable: the count cannot be read.
         """
-        return await self._limits.messages.fetch(self.key)
+        return (await self._limits.messages.fetch(self.key)).used
 
     def status(self) -> str:
         """Return the `RateLimit` header field: what is left, and in how many seconds all of it is back.
@@ -414,17 +422,18 @@ class Visitor:
             return ""
         limits, allowed = self._limits, self.allowance
         rate = allowed.requests
-        owed_us = limits.requests.full_at(self.key) - limits.now_us()
+        owed_us = limits.requests.full_at(self.key) - self._now_us
         if owed_us <= 0:
             text = f'"requests";r={rate.burst};t=0'
         else:
             left = (rate.span_us - owed_us) // rate.interval_us
             text = f'"requests";r={left};t={-(-owed_us // 1_000_000)}'
-        left_s = limits.messages.left_s()
-        used = limits.messages.find(self.key)
-        if used is None:
+        left_s = self._left_s or limits.messages.left_s()
+        tally = limits.messages.find(self.key)
+        if tally is None:
             return text
-        return f'{text}, "messages";r={max(0, allowed.messages_a_day - used)};t={int(left_s)}'
+        left = allowed.messages_a_day - tally.used
+        return f'{text}, "messages";r={left if left > 0 else 0};t={int(left_s)}'
 
 
 class _Release:

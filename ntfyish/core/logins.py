@@ -6,11 +6,13 @@ Only failures count, per network that the client's address belongs to. Beyond th
 * a password that was right before passes on to be checked again (its header is remembered, as a keyed
   digest, for a day), whatever others do at the same address;
 * a password that has not been seen here is still checked, so that nobody is locked out by what others got
-  wrong; but each account name has a bucket of its own for that, as large as the network's, and only one
-  attempt of the network is checked at a time. Whether the account exists makes no difference to any of it.
+  wrong; but each account name has a bucket of its own for that (four times as large as the network's, and no
+  faster), and only one attempt of the network is checked at a time. Whether the account exists makes no
+  difference to any of it.
 
-So somebody who guesses gets twice the failures at once and then two a minute for one name, and learns no
-more from a 429 than from a 401. bcrypt's work is bounded by `_TOGETHER` attempts of one network at a time:
+So somebody who guesses at one name gets five times the failures at once, then two a minute, and learns no
+more from a 429 than from a 401; whoever has that name must then wait, too, if they have never logged in
+with that password. bcrypt's work is bounded by `_TOGETHER` attempts of one network at a time:
 the others wait their turn, and neither the loop nor the networks of others wait for them.
 """
 
@@ -26,12 +28,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ntfyish.core.access import Access
-from ntfyish.core.buckets import Buckets
+from ntfyish.core.buckets import Buckets, Rate
 from ntfyish.core.limits import Limits
 from ntfyish.core.ports import Clock
 from ntfyish.model.errors import LimitReached, Reason, Unauthenticated
 from ntfyish.model.people import ANONYMOUS, Principal
 
+_NAME_BURSTS = 4
 _TOGETHER = 4
 _MOST_WAITING = 256
 _MOST_WAITING_BEYOND = 16
@@ -59,6 +62,8 @@ class Logins:
         self._limits = limits
         self._clock = clock
         self._names = Buckets()
+        failures = limits.values.auth_failures
+        self._name_rate = Rate(_NAME_BURSTS * failures.burst, failures.interval_us)
         self._queues: dict[str, _Queue] = {}
         self._secret = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
@@ -133,8 +138,7 @@ class Logins:
                 self._queues.pop(place, None)
 
     def _take_name(self, key: str) -> None:
-        rate = self._limits.values.auth_failures
-        if missing_us := self._names.take(key, rate, self._limits.now_us()):
+        if missing_us := self._names.take(key, self._name_rate, self._limits.now_us()):
             raise LimitReached(Reason.AUTH_FAILURE_LIMIT, retry_after_s=missing_us / 1e6)
 
     def _wait_us(self, place: str) -> int:

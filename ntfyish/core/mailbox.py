@@ -2,8 +2,8 @@
 
 ``<user key or alias>@domain`` writes to an account, as with Pushover's gateway: whoever knows the address
 may. ``topic@domain`` and ``topic+token@domain`` publish to a topic with the rights of everybody, or of the
-token, as with ntfy. A prefix, if one is set, stands before topics only. Visitors are the IP addresses that mail
-comes from.
+token, as with ntfy. A prefix, if one is set, stands before topics only. Visitors are the IP addresses that
+mail comes from.
 """
 
 from __future__ import annotations

@@ -50,8 +50,10 @@ class Tasks:
 
     async def drain(self, seconds: float) -> None:
         """Let what must complete do so for at most `seconds`, then cancel everything and wait for its end."""
-        if self._completing and seconds > 0:
-            await asyncio.wait(self._completing, timeout=seconds)
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while self._completing and (left_s := until - clock()) > 0:  # what is under way may start more
+            await asyncio.wait(self._completing, timeout=left_s)
         leftover = self._running | self._completing
         for task in leftover:
             task.cancel()

@@ -75,10 +75,6 @@ class Timetable:
             duty.next_at = min(duty.next_at, due_at)
             self._wake.set()
 
-    def now(self) -> float:
-        """Return Unix seconds."""
-        return self._clock.now()
-
     async def run(self) -> None:
         """Start what is due, for ever."""
         while True:

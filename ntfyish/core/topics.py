@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 IDLE_S = 16 * 3600.0
-# How often a full table is searched for topics that have gone; a search takes about a millisecond.
-_SEARCH_PAUSE_S = 1.0
+SWEEP_S = 600.0
+_FULL_SWEEP_S = 1.0  # how often a full table is swept at most
 
 
 class TopicTable:
@@ -28,30 +28,38 @@ class TopicTable:
         self._idle_s = idle_s
         self._is_heard = is_heard
         self._used_at: dict[str, float] = {}
-        self._searched_at = float("-inf")
+        self._swept_at = float("-inf")
 
     def __len__(self) -> int:
         """How many topics are kept in mind."""
         return len(self._used_at)
 
-    def exists(self, topic: str, now: float) -> bool:
-        """Whether `topic` exists at `now` (monotonic seconds)."""
-        used_at = self._used_at.get(topic)
-        return (used_at is not None and now - used_at < self._idle_s) or self._is_heard(topic)
-
-    def find_new(self, topics: Iterable[str], now: float) -> list[str]:
+    def find_new(self, topics: Iterable[str]) -> tuple[str, ...]:
         """Return those of `topics` that do not exist, each once."""
-        return [topic for topic in dict.fromkeys(topics) if not self.exists(topic, now)]
+        used_at = self._used_at
+        for topic in topics:
+            if topic not in used_at:
+                break
+        else:
+            return ()
+        is_heard = self._is_heard
+        return tuple(topic for topic in dict.fromkeys(topics) if topic not in used_at and not is_heard(topic))
+
+    def sweep(self, now: float) -> None:
+        """Forget the topics that have gone by `now` (monotonic seconds). Takes about a millisecond."""
+        self._used_at = {
+            topic: used_at
+            for topic, used_at in self._used_at.items()
+            if now - used_at < self._idle_s or self._is_heard(topic)
+        }
 
     def has_room(self, count: int, now: float) -> bool:
         """Whether `count` more topics may come to be."""
         if len(self._used_at) + count <= self._limit:
             return True
-        if now - self._searched_at >= _SEARCH_PAUSE_S:
-            self._searched_at = now
-            self._used_at = {
-                topic: used_at for topic, used_at in self._used_at.items() if self.exists(topic, now)
-            }
+        if now - self._swept_at >= _FULL_SWEEP_S:
+            self._swept_at = now
+            self.sweep(now)
         return len(self._used_at) + count <= self._limit
 
     def use(self, topics: Iterable[str], now: float) -> None:

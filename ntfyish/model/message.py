@@ -1,4 +1,4 @@
-"""What a client wants to say (`Draft`), what the server made of it (`Message`), and what both carry (`Content`).
+"""What a client wants to say (`Draft`), what the server made of it (`Message`), what both carry (`Content`).
 
 Priorities are ntfy's 1..5 with 0 for "not set"; Pushover's -2..2 map one to one (`priority_from_pushover`).
 """

@@ -187,8 +187,8 @@ class Settings(BaseSettings):
     )
     attachment_access: Annotated[Literal["public", "signed"], Word] = _setting(
         "public",
-        "Who may fetch a file: public is whoever knows its name; signed is whoever was told its whole address,"
-        " which carries a signature and is good until the file expires.",
+        "Who may fetch a file: public is whoever knows its name; signed is whoever was told its whole"
+        " address, which carries a signature and is good until the file expires.",
     )
     visitor_attachment_total_size_limit_bytes: Bytes = _setting(
         100 * _MIB, "All files of a visitor together.", ge=0
@@ -231,8 +231,8 @@ class Settings(BaseSettings):
         (),
         "Accounts. password or password-hash (bcrypt); role: user or admin; user-key is made when left out;"
         " devices are Open Client devices; stream: false stops delivery to the inbox topic; with"
-        " totp-secret (base32) an Open Client's login needs a code, too; in quiet-hours messages come silently,"
-        " unless their priority is high; default-sound is for messages without a sound;"
+        " totp-secret (base32) an Open Client's login needs a code, too; in quiet-hours messages come"
+        " silently, unless their priority is high; default-sound is for messages without a sound;"
         " e-mail goes out to email and verified-emails; e-mail to one of the aliases comes in with that"
         " alias's sound, priority (-2 to 1) and device, and with the time at which it comes in if"
         " ignore-timestamps is true. A token's"
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         '  quiet-hours: "22:00-07:00"\n  time-zone: Europe/Berlin\n  default-sound: bike\n'
         "  verified-emails: [phil@example.com]\n  aliases:\n    - name: phil-backups\n      sound: bike\n"
         "      priority: -1\n      device: droid2\n      ignore-timestamps: true\n"
-        '  tokens:\n'
+        "  tokens:\n"
         "    - token: tk_exampleexampleexampleexample2\n      label: doorbell\n      permissions: publish\n"
         "      topics: [door, alarm-*]",
         secret=True,

@@ -105,6 +105,9 @@ async def read_parameters(request: Request, limit_bytes: int = BODY_LIMIT_BYTES)
         Invalid: REQUEST_INVALID if the body cannot be parsed, or has too many parameters.
         Unavailable: BODY_TIMEOUT if the body comes too slowly.
     """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limit_bytes:
+        raise TooLarge(Reason.BODY_TOO_LARGE)  # before a client that expects "100 Continue" sends it
     data, more = await request.body.read(limit_bytes)
     if more:
         raise TooLarge(Reason.BODY_TOO_LARGE)

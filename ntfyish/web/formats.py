@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from ntfyish.core.ports import Shape
+from ntfyish.model.html_text import reduce_html
 from ntfyish.model.line import decode
 from ntfyish.model.message import Event, Message, Published, new_id
 
@@ -160,4 +161,6 @@ class WebSocketFormat(Format):
 
 def _raw_line(message: Message) -> bytes:
     text = message.content.message if message.event is Event.MESSAGE else ""
+    if message.content.html:
+        text = reduce_html(text)
     return text.replace("\r\n", " ").replace("\n", " ").replace("\r", " ").encode() + b"\n"

@@ -32,7 +32,7 @@ _HOT = re.compile(
     rb"|GET /[-_A-Za-z0-9,]{1,2000}/(?:json|sse|raw|ws)[ ?])"
 )
 _HEAD = re.compile(
-    rb"(GET|POST|PUT) (/[!-~]*+) HTTP/1\.([01])\r\n"
+    rb"(GET|POST|PUT) (/[!\"$-~]*+) HTTP/1\.([01])\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
 )
 # Fields that change how the request is framed or answered, beyond what this lane does
@@ -83,13 +83,18 @@ class Fronts:
         now = self.monotonic()
         for front in list(self.open):
             limit_s = self._body_timeout_s if front.has_partial else self._header_timeout_s
-            if not front.busy and now - front.waiting_since > limit_s:
+            if (not front.busy or front.is_stuck) and now - front.waiting_since > limit_s:
                 front.abort()
 
-    def close_idle(self) -> None:
-        """Close connections that wait for a request; the others after their answer."""
+    def close_after_answers(self) -> None:
+        """Let each connection have one more answer."""
+        for front in self.open:
+            front.close_after_answer()
+
+    def close(self) -> None:
+        """End all connections."""
         for front in list(self.open):
-            front.finish()
+            front.close()
 
 
 class Front(asyncio.Protocol):
@@ -103,7 +108,9 @@ class Front(asyncio.Protocol):
         "_pieces",
         "_reading",
         "_transport",
+        "_writable",
         "busy",
+        "is_stuck",
         "waiting_since",
     )
 
@@ -114,8 +121,10 @@ class Front(asyncio.Protocol):
         self._peer = ""
         self._closing = False
         self._reading = True
+        self._writable = True
         self._pieces = 0  # in which the request under way has arrived
         self.busy = False
+        self.is_stuck = False  # an answer has been given, but the client reads none
         self.waiting_since = 0.0
 
     @property
@@ -151,21 +160,37 @@ class Front(asyncio.Protocol):
         self._closing = True
         return self.busy
 
+    def pause_writing(self) -> None:
+        """Answer no more for now: the client does not read its answers."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on where it stopped."""
+        self._writable = True
+        if self.is_stuck:
+            self.is_stuck = False
+            self._ready()
+
     def abort(self) -> None:
         """Drop the connection."""
         if self._transport is not None:
             self._transport.abort()
 
-    def finish(self) -> None:
-        """Close now if idle, else after the answer."""
+    def close_after_answer(self) -> None:
+        """Answer the request under way, or the next one, and close then."""
         self._closing = True
-        if not self.busy and self._transport is not None:
+
+    def close(self) -> None:
+        """End the connection; what has been answered is still sent, if the client reads at all."""
+        if self.is_stuck:
+            self.abort()
+        elif self._transport is not None:
             self._transport.close()
 
-    def _advance(self) -> None:
-        """Begin the next request of the buffer, if it is there."""
+    def _advance(self, pipelined: bool = False) -> None:
+        """Begin the next request of the buffer, if it is there; `pipelined` if it came with another."""
         try:
-            request = self._next_request()
+            request = self._next_request(pipelined)
         except _HandOver:
             self._hand_over()
             return
@@ -174,22 +199,21 @@ class Front(asyncio.Protocol):
             self._pieces = 0
             self._fronts.tasks.start(self._serve(request), "request")
 
-    def _next_request(self) -> Request | None:
-        """Take a complete request from the buffer; None if its body has not arrived yet."""
+    def _next_request(self, pipelined: bool) -> Request | None:
+        """Take a complete request from the buffer; None if the rest of it has not arrived yet."""
         buffer = self._buffer
-        if not _HOT.match(buffer):
-            raise _HandOver
-        match = _HEAD.match(buffer, 0, MAX_HEAD_BYTES)
+        match = _HEAD.match(buffer, 0, MAX_HEAD_BYTES) if _HOT.match(buffer) else None
         if match is None:
+            if pipelined and len(buffer) < MAX_HEAD_BYTES and b"\r\n\r\n" not in buffer:
+                self._await_piece()
+                return None
             raise _HandOver
         method, target, minor, block = match.groups()
         headers = _parse_fields(block)
         length = _check(method, minor, headers)
         end = match.end() + length
         if len(buffer) < end:
-            self._pieces += 1
-            if self._pieces > _MAX_PIECES:
-                raise _HandOver
+            self._await_piece()
             return None
         body = BufferedBody(buffer[match.end() : end])
         self._buffer = buffer[end:]
@@ -197,6 +221,13 @@ class Front(asyncio.Protocol):
         if version == (1, 0) or headers.get("connection", "").lower() == "close":
             self._closing = True
         return Request(method.decode(), target.decode(), headers, self._peer, body, version)
+
+    def _await_piece(self) -> None:
+        if self._pieces == 0:
+            self.waiting_since = self._fronts.monotonic()
+        self._pieces += 1
+        if self._pieces > _MAX_PIECES:
+            raise _HandOver
 
     async def _serve(self, request: Request) -> None:
         answer = await self._fronts.router.answer(request)
@@ -214,26 +245,27 @@ class Front(asyncio.Protocol):
                 self._ready()
         else:
             self._fronts.open.discard(self)
-            self._resume_reading()
             answer.begin(transport, self._take_back if not self._closing else None)
 
     def _take_back(self) -> None:
         """Have the connection again after a poll."""
         if self._transport is not None:
+            self._reading = False
             self._transport.set_protocol(self)
+            self._transport.set_write_buffer_limits()
             self._fronts.open.add(self)
             self._ready()
 
     def _ready(self) -> None:
         """Go on with the next request."""
-        self.busy = False
         self.waiting_since = self._fronts.monotonic()
-        self._resume_reading()
+        if not self._writable:
+            self.is_stuck = True
+            return
+        self.busy = False
         if self._buffer:
-            self._advance()
-
-    def _resume_reading(self) -> None:
-        if not self._reading and self._transport is not None:
+            self._advance(pipelined=True)
+        if not (self.busy or self._reading) and self._transport is not None:
             self._reading = True
             self._transport.resume_reading()
 
@@ -247,6 +279,7 @@ class Front(asyncio.Protocol):
             return
         protocol = self._fronts.aiohttp_protocol()
         transport.set_protocol(protocol)
+        transport.resume_reading()
         protocol.connection_made(transport)
         protocol.data_received(buffer)
 

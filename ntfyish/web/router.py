@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from ntfyish.model.errors import NotFound, NtfyishError, Reason, Unavailable
-from ntfyish.web.http import Dialect, Request, Response, Takeover
+from ntfyish.web.http import BufferedBody, Dialect, Request, Response, Takeover
 
 _log = logging.getLogger(__name__)
 
@@ -39,3 +39,7 @@ class Router:
             # The outermost handler: whatever escapes is our mistake, and the client must hear of it.
             _log.exception("%s %s failed", request.method, request.path)
             return dialect.refuse(request, Unavailable(Reason.INTERNAL))
+
+    def refuse(self, error: NtfyishError) -> Response:
+        """Refuse what could not be read as a request."""
+        return self._dialects[-1].refuse(Request("", "/", {}, "", BufferedBody()), error)

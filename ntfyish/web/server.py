@@ -7,13 +7,15 @@ connection away from the request handler. A test pins them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
+from ntfyish.core.tasks import Tasks
 from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unavailable
 from ntfyish.web.http import FileResponse, Request, Response
 from ntfyish.web.responses import SERVER
@@ -21,6 +23,9 @@ from ntfyish.web.router import Router
 
 MAX_LINE_BYTES = 8190
 READ_BUFFER_BYTES = 256 * 1024  # of an upload, before its client must wait
+_LAST_WORDS_S = 1.0
+# For reading what a refused client still sends: closing at once would take the answer from it
+_LINGER_S = 5.0
 
 
 class StreamedBody:
@@ -93,31 +98,85 @@ class _Detached(web.StreamResponse):
         """Write nothing."""
 
 
+class _Connection(RequestHandler):
+    """aiohttp's side of a connection."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Refuse what is no HTTP in our words, and not with an error in the log each time."""
+        if status != HTTPStatus.BAD_REQUEST or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        assert isinstance(self._manager, _Server)
+        return self._manager.refuse_malformed()
+
+
+class _Server(web.Server):
+    """Makes connections of ours."""
+
+    refuse_malformed: Callable[[], web.StreamResponse]
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
 class AiohttpLane:
-    """Makes aiohttp's protocols and answers their requests."""
+    """Makes aiohttp's protocols and answers their requests.
+
+    Args:
+        tasks: runs the requests, each to its end, whatever becomes of its connection.
+        header_timeout_s: how long a connection may be silent before and between requests.
+        body_timeout_s: how long a body may take ...
+        body_min_rate: ... plus one second for so many bytes of it.
+    """
 
     def __init__(
-        self, router: Router, *, header_timeout_s: float, body_timeout_s: float, body_min_rate: int = 10_000
+        self,
+        router: Router,
+        tasks: Tasks,
+        *,
+        header_timeout_s: float,
+        body_timeout_s: float,
+        body_min_rate: int = 10_000,
     ) -> None:
         self._router = router
+        self._tasks = tasks
         self._body_timeout_s = body_timeout_s
         self._body_min_rate = body_min_rate
-        self.server = web.Server(
+        self._server = _Server(
             self._handle,
             access_log=None,
             auto_decompress=False,  # a body is kept as it was sent, so there is nothing to bomb
             keepalive_timeout=header_timeout_s,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
-            lingering_time=5.0,
             read_bufsize=READ_BUFFER_BYTES,
+            lingering_time=min(_LINGER_S, body_timeout_s),
         )
+        self._server.refuse_malformed = self._refuse_malformed
 
     def protocol(self) -> asyncio.Protocol:
         """Make the protocol that takes a connection over."""
-        return self.server()
+        return self._server()
+
+    async def close(self) -> None:
+        """End all connections; requests under way, that `tasks` has ended, may still write their answers."""
+        self._server.pre_shutdown()
+        await self._server.shutdown(_LAST_WORDS_S)
+
+    def _refuse_malformed(self) -> web.StreamResponse:
+        answer = self._router.refuse(Invalid(Reason.REQUEST_INVALID))
+        return _to_aiohttp(answer, close=True)
 
     async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
+        if raw.version < (1, 0):  # a line without a version, from before there were headers
+            return self._refuse_malformed()
         expect = raw.headers.get("Expect")
         if expect is not None and expect.lower() != "100-continue":
             return web.Response(status=417, headers={"Server": SERVER})
@@ -125,11 +184,12 @@ class AiohttpLane:
         version = (1, 1) if raw.version >= (1, 1) else (1, 0)
         headers, repeated = _fields(raw)
         request = Request(raw.method, raw.raw_path, headers, raw.remote or "", body, version, repeated)
-        answer = await self._router.answer(request)
+        answer = await self._tasks.complete(self._router.answer(request), "request")
         if isinstance(answer, FileResponse):
             return await self._send_file(raw, answer)
         if isinstance(answer, Response):
-            return _to_aiohttp(answer)
+            closing = answer.close or self._router.shutting_down or not raw.keep_alive or version < (1, 1)
+            return _to_aiohttp(answer, close=closing)
         transport = detach(raw)
         if transport is None:
             if answer.released is not None:
@@ -197,8 +257,9 @@ def _header_fields(answer: Response) -> CIMultiDict[str]:
     return headers
 
 
-def _to_aiohttp(answer: Response) -> web.Response:
+def _to_aiohttp(answer: Response, *, close: bool) -> web.Response:
     response = web.Response(status=answer.status, body=answer.body, headers=_header_fields(answer))
-    if answer.close:
+    if close:
+        response.headers["Connection"] = "close"
         response.force_close()
     return response

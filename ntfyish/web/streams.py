@@ -129,7 +129,8 @@ class Stream:
     def begin(self, transport: asyncio.Transport, then: Callable[[], None] | None) -> None:
         """Take over `transport`, whose request has been read completely.
 
-        `then` is called after a poll that leaves the connection usable; without it the connection ends.
+        `then` is called after a poll that leaves the connection usable, with reading paused; without it
+        the connection ends, and the header says so.
         """
         # People may have changed since the handler asked.
         grant = self.streams.access.renew(self.grant)
@@ -172,9 +173,14 @@ class StreamConnection(asyncio.Protocol, Subscription):
         transport.set_protocol(self)
         query = stream.query
         if query.poll:
+            # What follows belongs to the next request; and who has no more to say may still listen.
+            transport.pause_reading()
             head = self._streams.feed.head
             opening = stream.head
+            if then is None and stream.keeps_alive:
+                opening = opening.removesuffix(b"\r\n") + b"Connection: close\r\n\r\n"
         else:
+            transport.resume_reading()
             opening = stream.head + stream.format.opening(query.topic_text)
             self.write = self._hold
             self._held = []
@@ -324,4 +330,5 @@ class WebSocketConnection(StreamConnection):
             self._transport.close()
             return
         if replies:
-            (self._transport.write if self._held is None else self._hold)(replies)
+            # Not beside `write`: of a frame that the transport has begun, the socket may have a part only.
+            (self.owe if self._held is None else self._hold)(replies)

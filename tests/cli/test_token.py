@@ -101,6 +101,8 @@ def test_a_token_is_removed_as_a_whole_or_by_its_beginning(run: Run, data_dir: P
     run("user", "add", "vera")
     first, second, third = (add(run) for _ in range(3))
     run("token", alias, "vera", first, fails=True)
+    run("token", "rotate", "vera", first, fails=True)
+    assert len(people_in(data_dir).tokens) == 3
     assert run("token", alias, "phil", first).stdout == f"token {first} for user phil removed\n"
     run("token", alias, "phil", second[:11])
     run("token", alias, "phil", f"{third[:11]}...")

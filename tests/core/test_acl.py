@@ -29,6 +29,7 @@ entries = st.builds(
 @example([entry("phil", "ab", RO), entry("phil", "ab*", WO)], "phil", "ab")
 @example([entry("phil", "a*", RO), entry("phil", "*b", RW)], "phil", "ab")
 @example([entry("phil", "*", RO), entry("phil", "ab", RO), entry("phil", "ab", WO)], "phil", "ab")
+@example([entry("phil", "ab", WO), entry("phil", "ab", RO)], "phil", "ab")
 @example([entry("*", "**", RW), entry("*", "a*a", DENY)], "", "a")
 def test_the_index_answers_as_the_rule_does(table: list[AclEntry], account: str, topic: str) -> None:
     assert AccessList(table).decide(account, topic) is decide(table, account, topic)

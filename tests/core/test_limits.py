@@ -296,7 +296,7 @@ async def test_a_message_that_came_to_nothing_is_given_back_with_its_new_topic()
     for topic in ("a", "b", "c"):
         visitor.give_back(await visitor.take_message(topic))
     await visitor.take_message("d")
-    assert not world.limits.topics.exists("a", world.clock.monotonic())
+    assert world.limits.topics.find_new("abcd") == ("a", "b", "c")
 
 
 async def test_a_message_beyond_the_quota_makes_no_topic() -> None:
@@ -305,7 +305,7 @@ async def test_a_message_beyond_the_quota_makes_no_topic() -> None:
     await visitor.take_message("t")
     with pytest.raises(LimitReached):
         await visitor.take_message("new")
-    assert not world.limits.topics.exists("new", world.clock.monotonic())
+    assert world.limits.topics.find_new(["new"]) == ("new",)
 
 
 async def test_counts_of_messages_that_are_not_stored_are_written_later() -> None:
@@ -398,4 +398,4 @@ async def test_the_status_tells_what_is_left_and_when_all_of_it_is_back() -> Non
     await visitor.take_message("t")
     assert visitor.status() == '"requests";r=59;t=5, "messages";r=17279;t=6400'
     await world.clock.advance(4.5)
-    assert visitor.status() == '"requests";r=59;t=1, "messages";r=17279;t=6395'
+    assert world.visitor().status() == '"requests";r=59;t=1, "messages";r=17279;t=6395'

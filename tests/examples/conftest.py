@@ -114,11 +114,16 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
                 "listen-http": f"127.0.0.1:{port}",
                 "base-url": f"http://127.0.0.1:{port}",
                 "data-dir": str(folder / "data"),
-                "accounts": [{"name": "phil", "password": "secret", "user-key": USER_KEY}],
-                "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
-                # All tests have one address, and many are refused on purpose.
-                "visitor-auth-failure-limit-burst": 10_000,
+                "accounts": [
+                    {"name": "phil", "password": "secret", "user-key": USER_KEY},
+                    {"name": "root", "password": "secret", "role": "admin"},
+                ],
+                "enable-reservations": True,
+                # All of the tests' clients have one address; exempt, it would not be told its limits.
                 "visitor-request-limit-burst": 10_000,
+                "visitor-topic-creation-limit-burst": 10_000,
+                "visitor-auth-failure-limit-burst": 10_000,
+                "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
             }
         )
     )

@@ -286,3 +286,133 @@ async def test_rights_are_checked_before_what_is_asked_for(start_server: StartSe
     assert await error_of(server, "POST /", body="x") == 40024
     assert await error_of(server, "POST /", body=json.dumps({"topic": "a b"})) == 40009
     assert await error_of(server, "POST /", body=json.dumps({"topic": "t", "priority": 9})) == 40301
+
+
+# Access entries and limited tokens
+
+SCOPED = "tk_11111111111111111111111111111"
+SENDER = "tk_22222222222222222222222222222"
+
+
+async def start_with_entries(start_server: StartServer, default: str = "deny-all") -> Server:
+    accounts = [
+        {
+            **PHIL,
+            "tokens": [
+                {"token": SCOPED, "topics": ["phils_*"]},
+                {"token": SENDER, "permissions": ["publish"]},
+            ],
+        },
+        {"name": "vera", "user-key": OTHERS_INBOX, "password-hash": SECRET_HASH},
+        {"name": "root", "role": "admin", "password-hash": SECRET_HASH},
+    ]
+    entries = [
+        "phil:phils_*:rw",
+        "phil:phils_log:read-only",
+        "everyone:up*:write-only",
+        "*:news:ro",
+        "vera:news:deny",
+    ]
+    return await start_server(
+        auth_default_access=default, accounts=accounts, auth_access=entries, auth_tokens=[f"phil:{TOKEN}"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("who", "topic", "may_write", "may_read"),
+    [
+        (PHIL_BASIC, "phils_a", True, True),
+        (f"Authorization: Bearer {TOKEN}", "phils_a", True, True),
+        (PHIL_BASIC, "phils_log", False, True),
+        (PHIL_BASIC, "philsXa", False, False),
+        (PHIL_BASIC, "Phils_a", False, False),
+        (PHIL_BASIC, "news", False, True),
+        (PHIL_BASIC, "up1", True, False),
+        (NOBODY, "phils_a", False, False),
+        (NOBODY, "up1", True, False),
+        (NOBODY, "UP1", False, False),
+        (NOBODY, "news", False, True),
+        (f"Authorization: {basic('vera')}", "news", False, False),
+        (f"Authorization: {basic('vera')}", "phils_a", False, False),
+        (ADMIN, "phils_log", True, True),
+        (f"Authorization: Bearer {SCOPED}", "phils_a", True, True),
+        (f"Authorization: Bearer {SCOPED}", "phils_log", False, True),
+        (f"Authorization: Bearer {SCOPED}", "news", False, False),
+        (f"Authorization: Bearer {SCOPED}", USER_KEY, False, False),
+        (f"Authorization: Bearer {SENDER}", "phils_a", True, False),
+        (f"Authorization: Bearer {SENDER}", USER_KEY, True, False),
+        (f"Authorization: {basic('', SENDER)}", "news", False, False),
+    ],
+)
+async def test_access_entries_decide(
+    start_server: StartServer, who: str, topic: str, may_write: bool, may_read: bool
+) -> None:
+    server = await start_with_entries(start_server)
+    for line, body in PUBLISHING:
+        answer = await ask(server, line.format(topic), who, body=body.format(topic))
+        assert answer.status == (200 if may_write else 403), line
+    for line in READING:
+        assert (await ask(server, line.format(topic), who)).status == (200 if may_read else 403), line
+
+
+async def test_one_topic_that_an_entry_forbids_refuses_the_whole_request(start_server: StartServer) -> None:
+    server = await start_with_entries(start_server)
+    for line in READING:
+        assert (await ask(server, line.format("phils_a,news"), PHIL_BASIC)).status == 200
+        for topics in ("phils_a,up1", "up1,phils_a", "phils_a,news,else"):
+            assert await error_of(server, line.format(topics), PHIL_BASIC) == 40301
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /v1/health",
+        "GET /nowhere/at/all",
+        "GET /",
+        "GET /t?up=1",
+        "GET /t",
+        "OPTIONS /t",
+        "DELETE /t",
+        "GET /t,/json",
+        "PUT /docs",
+        "GET /docs/json",
+    ],
+)
+async def test_wrong_credentials_are_told_on_every_path(
+    start_server: StartServer, lane: tuple[str, ...], line: str
+) -> None:
+    server = await start_server(**PEOPLE)
+    for authorization in (basic(password="wrong"), basic("nobody"), "Bearer tk_x"):
+        assert await error_of(server, line, f"Authorization: {authorization}", *lane) == 40101
+    right = await ask(server, line, PHIL_BASIC, *lane)
+    nobody = await ask(server, line, *lane)
+    other = await ask(server, line, "Authorization: WebPush abc", *lane)
+    assert (right.status, right.body) == (nobody.status, nobody.body) == (other.status, other.body)
+    assert right.status != 401
+
+
+@pytest.mark.parametrize("authorization", [basic(password="wrong"), "Bearer tk_x", basic(), ADMIN])
+async def test_pushovers_side_does_not_look_at_credentials(
+    start_server: StartServer, lane: tuple[str, ...], authorization: str
+) -> None:
+    server = await start_server(auth_default_access="deny-all", **PEOPLE)
+    header = f"Authorization: {authorization}"
+    form = "Content-Type: application/x-www-form-urlencoded"
+
+    def body(user: str) -> bytes:
+        return f"token={APP_TOKEN}&user={user}&message=hi".encode()
+
+    answer = await ask(server, "POST /1/messages.json", header, form, *lane, body=body(USER_KEY))
+    assert answer.status == 200
+    assert (await ask(server, f"GET /1/sounds.json?token={APP_TOKEN}", header, *lane)).status == 200
+    # and an administrator's do not open topics to it
+    answer = await ask(server, "POST /1/messages.json", header, form, *lane, body=body("t"))
+    assert answer.json()["user"] == "invalid"
+
+
+async def test_an_app_reaches_topics_by_name_where_everybody_may_write(start_server: StartServer) -> None:
+    server = await start_with_entries(start_server)
+    form = "Content-Type: application/x-www-form-urlencoded"
+    for topic, status in (("up1", 200), ("news", 400), ("phils_a", 400), ("UP1", 400)):
+        body = f"token={APP_TOKEN}&user={topic}&message=hi".encode()
+        assert (await ask(server, "POST /1/messages.json", form, body=body)).status == status, topic

@@ -309,19 +309,28 @@ async def test_failures_are_limited_and_lock_nobody_out(limited: Limited, guess:
     assert await error_of(server, "PUT /t", guess) == 42909
 
 
-async def test_guessing_at_one_name_ends_though_others_may_still_log_in(limited: Limited) -> None:
+async def test_a_password_that_was_right_stays_so_whatever_others_guess(limited: Limited) -> None:
     server = await limited(visitor_auth_failure_limit_burst=2)
     await tell(server, "PUT /t", basic())
-    for number in range(5):
+    for number in range(20):
         await error_of(server, "PUT /t", basic("phil", f"wrong{number}"))
-    # So it is with the right one if it comes now for the first time; but this one has been right before.
     for _ in range(2):
         await tell(server, "PUT /t", basic("vera"))
         await tell(server, "PUT /t", basic())
     await server.clock.advance(3000)  # longer than a verified password is remembered, so it is checked again
-    for number in range(9):
+    for number in range(20):
         await error_of(server, "PUT /t", basic("phil", f"more{number}"))
     await tell(server, "PUT /t", basic())
+
+
+async def test_beyond_its_own_limit_no_new_password_of_a_name_is_looked_at(limited: Limited) -> None:
+    server = await limited(visitor_auth_failure_limit_burst=2)
+    for number in range(10):
+        await error_of(server, "PUT /t", basic("vera", f"wrong{number}"))
+    assert await error_of(server, "PUT /t", basic("vera")) == 42909
+    await tell(server, "PUT /t", basic("phil"))
+    await server.clock.advance(60)
+    await tell(server, "PUT /t", basic("vera"))
 
 
 async def test_many_right_passwords_at_once_are_no_failures(limited: Limited) -> None:

@@ -22,7 +22,7 @@ from ntfyish.core.quota import Quotas
 from ntfyish.model.acl import TopicAccess
 from ntfyish.model.errors import NtfyishError
 from ntfyish.model.message import Message
-from ntfyish.model.people import Account, App, AppToken, Flavour, TopicKey, UserKey
+from ntfyish.model.people import Account, App, AppToken, Flavour, Group, Member, TopicKey, UserKey
 from ntfyish.web.http import BufferedBody, Request, Response
 from ntfyish.web.pushover.dialect import PushoverDialect, Service
 from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
@@ -38,6 +38,10 @@ PHIL = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"
 VERA = "uVeraVeraVeraVeraVeraVeraVera0"
 MUTE = "uMuteMuteMuteMuteMuteMuteMute0"
 ALERTS_KEY = "tAlertsAlertsAlertsAlertsAlert"
+ALL_KEY = "gAllAllAllAllAllAllAllAllAllAl"
+VERAS_KEY = "gVeraVeraVeraVeraVeraVeraVera0"
+ASLEEP_KEY = "gAsleepAsleepAsleepAsleepAslee"
+EMPTY_KEY = "gEmptyEmptyEmptyEmptyEmptyEmpt"
 NOBODY = "uNobodyNobodyNobodyNobodyNobod"
 FORM = "application/x-www-form-urlencoded"
 FEW_LIMITS = LimitValues(auth_failures=Rate.of(10_000, 1))
@@ -103,6 +107,32 @@ def people() -> People:
             app(FREE_TOKEN, "Free", 0),
         ),
         keys=(TopicKey(key=ALERTS_KEY, topic="alerts"),),
+        groups=(
+            Group(
+                key=ALL_KEY,
+                name="all",
+                account="phil",
+                members=(
+                    Member(account="phil"),
+                    Member(account="vera"),
+                    Member(account="mute"),
+                    Member(account="vera", device="pad"),
+                ),
+            ),
+            Group(
+                key=VERAS_KEY,
+                name="veras",
+                account="vera",
+                members=(Member(account="phil", enabled=False), Member(account="vera")),
+            ),
+            Group(
+                key=ASLEEP_KEY,
+                name="asleep",
+                account="phil",
+                members=(Member(account="vera", enabled=False), Member(account="mute")),
+            ),
+            Group(key=EMPTY_KEY, name="empty", account="phil"),
+        ),
     )
 
 

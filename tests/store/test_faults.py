@@ -15,6 +15,7 @@ import pytest
 
 from ntfyish.model.errors import Reason, Unavailable
 from ntfyish.store.sqlite import writer
+from ntfyish.store.sqlite.failures import is_about_storage
 from ntfyish.store.sqlite.messages import MessageDatabase
 from tests.clock import FakeClock
 
@@ -49,8 +50,10 @@ def acked_until_killed(folder: Path, number: int) -> set[str]:
         child("load", str(folder), str(number)), cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(100 + 37 * number)]
-    process.kill()
+    try:
+        lines = [process.stdout.readline() for _ in range(100 + 37 * number)]
+    finally:
+        process.kill()
     lines += process.stdout.readlines()
     process.wait()
     process.stdout.close()
@@ -130,6 +133,23 @@ async def test_a_foreign_lock_makes_the_store_busy_until_it_is_gone(
         assert await store.release_due(START) == 1
         assert audience.ids == ["m1", "m3", "later"]
         assert audience.seqs == [1, 2, 3]
+
+
+async def test_a_lock_is_told_apart_from_a_bad_piece_of_work(
+    tmp_path: Path, clock: FakeClock, audience: Audience
+) -> None:
+    """A batch that met a lock is not tried again piece by piece: it would only wait once more."""
+    async with opened(tmp_path, clock, audience, busy_timeout_s=0.01) as store:
+        late = sqlite3.connect(tmp_path / "messages.db", timeout=0)
+        with closing(late), foreign(tmp_path, "BEGIN IMMEDIATE"):
+            with pytest.raises(sqlite3.OperationalError) as caught:
+                late.execute("BEGIN IMMEDIATE")
+            assert is_about_storage(caught.value)
+        await store.post([post("m1")])
+        with closing(sqlite3.connect(tmp_path / "messages.db")) as other:
+            with pytest.raises(sqlite3.IntegrityError) as spoiled:
+                other.execute("INSERT INTO messages SELECT * FROM messages")
+            assert not is_about_storage(spoiled.value)
 
 
 async def test_a_lock_that_is_given_up_in_time_is_waited_for(

@@ -169,6 +169,7 @@ def cut(path: Path, size: int) -> None:
         (lambda path: cut(path, 8192), "damaged"),
         (lambda path: cut(path, 100), "damaged|not a database"),
         (lambda path: overwrite(path, 4096 * 5, os.urandom(4096 * 20)), "damaged"),
+        (lambda path: overwrite(path, 4096 * 60, os.urandom(4096)), "damaged"),
         (lambda path: overwrite(path, 100, b"\xff" * 3996), "damaged"),
         (lambda path: overwrite(path, 0, b"SQLite format 4\0"), "not a database"),
         (lambda path: run_sql(path, "PRAGMA user_version = 99"), "schema version 99 is newer than"),

@@ -172,3 +172,23 @@ async def test_a_token_that_is_prolonged_keeps_its_stream(start_server: StartSer
     assert len(server.running.streams.open) == 1
     await clock.advance(60)
     await reader.at_end()
+
+
+async def test_the_last_use_of_a_token_is_written_down_within_a_minute(start_server: StartServer) -> None:
+    clock = FakeClock()
+    server = await start_server(clock=clock, auth_default_access="deny-all")
+    await change(server, Add(MOLLY), Add(HERS))
+    used_at = int(clock.now())
+    assert (await ask(server, f"GET /{MOLLY.user_key}/auth", f"Authorization: Bearer {TOKEN}")).status == 200
+
+    async def last_use() -> tuple[int, str]:
+        async with PeopleDatabase.open(server.data_dir) as store:
+            (token,) = (await store.load()).tokens
+            return token.last_access_at, token.last_origin
+
+    assert await last_use() == (0, "")
+    await clock.advance(60)
+    async with asyncio.timeout(5):
+        while await last_use() == (0, ""):
+            await clock.advance(1)
+    assert await last_use() == (used_at, "127.0.0.1")

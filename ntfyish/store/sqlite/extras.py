@@ -1,4 +1,4 @@
-"""What is written in the same transaction as a message: each kind of `StoreExtra` by its own table's module."""
+"""What is written in a message's transaction: each kind of `StoreExtra` by its own table's module."""
 
 from __future__ import annotations
 

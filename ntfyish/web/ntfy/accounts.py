@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ntfyish.core.access import Access
-from ntfyish.core.administration import Administration
+from ntfyish.core.administration import Administration, check_account_name
 from ntfyish.core.directory import Directory
 from ntfyish.core.erasing import erase
 from ntfyish.core.holdings import Holding, Holdings
@@ -131,7 +131,10 @@ class Accounts:
         name, password = typed(fields, "username", str, ""), typed(fields, "password", str, "")
         if self._directory.find_account(name) is not None:  # before the password is hashed
             raise Conflict(Reason.ACCOUNT_EXISTS)
-        await self._administration.add_account(name, password=password, password_hash="")
+        check_account_name(name)
+        if not password:  # an account may be without one, but not by accident
+            raise Invalid(Reason.PASSWORD_INVALID, "the password is empty")
+        await self._administration.add_account(name, password=password)
         await self._directory.refresh()
 
     async def _show(self, request: Request, caller: Caller) -> Response:

@@ -49,6 +49,8 @@ from ntfyish.web.websocket import UnsupportedVersion, accept_key, wants_websocke
 
 # The second part is a word or a sequence id, which is spelt like a topic.
 _PATH = re.compile(rf"/(?P<topics>{TOPIC}(?:,{TOPIC})*)(?:/(?P<second>{TOPIC})(?:/(?P<third>[a-z]+))?)?")
+# What else begins so is about a topic of a name that is not allowed.
+_SERVICES = re.compile(r"/v1/(?:health|stats|tiers|config|version|account|users|webpush)(?:/|$)|/config\.js$")
 _PUBLISH_BY_GET = frozenset({"publish", "send", "trigger"})
 _TRANSPORTS = frozenset({"json", "sse", "raw", "ws"})
 _EVENTS = {"clear": Event.MESSAGE_CLEAR, "read": Event.MESSAGE_CLEAR, "delete": Event.MESSAGE_DELETE}
@@ -122,15 +124,13 @@ class NtfyDialect:
             return self._preflight
         if path == "/":
             return self._publish_json if method in ("PUT", "POST") else self._decline
-        if path.startswith("/v1/") or path == "/config.js":
-            handler = self._match_service(method, path)
-            if handler is not None or method != "GET":
-                return handler or self._decline
+        if _SERVICES.match(path):
+            return self._match_service(method, path)
         found = _PATH.fullmatch(path)
         if found is None:
             return self._decline
         topics, second, third = found.groups()
-        handler = None
+        handler: Handler | None = None
         if second is None:
             handler = self._match_one(method, topics) if is_topic(topics) else None
         elif third is None:
@@ -155,11 +155,11 @@ class NtfyDialect:
             response.content_type = ""
         return response
 
-    def _match_service(self, method: str, path: str) -> Handler | None:
+    def _match_service(self, method: str, path: str) -> Handler:
         for service in self._services:
             if (handler := service.match(method, path)) is not None:
                 return partial(self._call, handler)
-        return None
+        return self._decline
 
     def _match_one(self, method: str, topic: str) -> Handler | None:
         if method in ("PUT", "POST"):
