@@ -135,6 +135,8 @@ class Receipt:
 
     def has_expired(self, now: float) -> bool:
         """Whether its time is over; an acknowledged one has it come, too."""
+        if self.cancelled_at:  # also if the clock has been set back since
+            return True
         return now >= (self.expires_at if self.acknowledged_at else self.ends_at)
 
     def due(self, now: float) -> bool:

@@ -50,6 +50,7 @@ def test_what_is_cancelled_has_expired_then() -> None:
     receipt = started().cancel(START + 30)
     assert receipt.state(START + 30) is State.CANCELLED
     assert (receipt.expires_at, receipt.has_expired(START + 30)) == (int(START) + 30, True)
+    assert receipt.has_expired(START)  # by a clock that has been set back
     assert receipt.acknowledge(START + 31, "phil", "") is None
 
 
