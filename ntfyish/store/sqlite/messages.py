@@ -15,6 +15,7 @@ from ntfyish.core.ports import Clock, Count, Post, Shape, StoreExtra, Visible
 from ntfyish.model.query import Since
 from ntfyish.store.sqlite.attachments import AttachmentRows
 from ntfyish.store.sqlite.database import Database, connect_to_read, connect_to_write, exclusive_lock
+from ntfyish.store.sqlite.extras import write_extras
 from ntfyish.store.sqlite.failures import unusable
 from ntfyish.store.sqlite.glances import GlanceTable
 from ntfyish.store.sqlite.outbox import OutboxTable
@@ -92,7 +93,7 @@ class MessageDatabase:
                 await database.run(head.read)
             except sqlite3.Error as error:
                 raise unusable(path, error) from error
-            writer = Writer(database, path.with_name(FILE_NAME + "-wal"), clock, visible, head)
+            writer = Writer(database, path.with_name(FILE_NAME + "-wal"), clock, visible, head, write_extras)
             stack.push_async_callback(writer.close)
             connections = [
                 await stack.enter_async_context(Database.open(partial(connect_to_read, path, busy_timeout_s)))

@@ -15,7 +15,6 @@ from ntfyish.core.ports import Count, Post, StoreExtra
 from ntfyish.model.errors import Conflict, NtfyishError
 from ntfyish.model.line import decode
 from ntfyish.model.message import Message, Published
-from ntfyish.store.sqlite.extras import write_extras
 from ntfyish.store.sqlite.failures import WORK_FAILURES, is_about_storage, refusal
 
 _log = logging.getLogger(__name__)
@@ -56,6 +55,10 @@ _READ_HEAD = """SELECT max(ifnull((SELECT max(seq) FROM messages), 0),
 Plan = Callable[[Message], Sequence[StoreExtra]]
 
 
+# Writes what goes with a message (None: with none) into other tables, in the same transaction
+WriteExtras = Callable[[sqlite3.Connection, Message | None, Sequence[StoreExtra]], None]
+
+
 @dataclass(slots=True)
 class Head:
     """The end of the log, as the last commit left it.
@@ -84,8 +87,11 @@ class Transaction:
         published: what becomes visible with the commit, in `seq` order.
     """
 
-    def __init__(self, connection: sqlite3.Connection, head: Head, now: float) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, head: Head, now: float, write_extras: WriteExtras
+    ) -> None:
         self.connection = connection
+        self._write_extras = write_extras
         self.seq = head.seq
         self.stored = max(int(now), head.stored)
         self.published: list[Published] = []
@@ -99,7 +105,7 @@ class Transaction:
             if post.replaces and message.sequence_id:
                 self.connection.execute(CANCEL, (message.topic, message.sequence_id))
             if post.extras:
-                write_extras(self.connection, message, post.extras)
+                self._write_extras(self.connection, message, post.extras)
             if not post.kept:
                 continue
             if post.due_at:
@@ -115,7 +121,7 @@ class Transaction:
 
     def write_extras(self, extras: Sequence[StoreExtra]) -> None:
         """Write what goes with no message."""
-        write_extras(self.connection, None, extras)
+        self._write_extras(self.connection, None, extras)
 
     def release_due(self, now: float, limit: int, plan: Plan) -> int:
         """Move what is due to the visible messages (see `MessageStore.release_due`).
@@ -132,7 +138,7 @@ class Transaction:
             self._append(id_, topic, expires, line)
             if (message := _decoded(id_, line)) is not None:
                 self.published.append(Published(self.seq, message, line))
-                write_extras(self.connection, message, plan(message))
+                self._write_extras(self.connection, message, plan(message))
         self.connection.executemany("DELETE FROM scheduled WHERE entry = ?", [(row[0],) for row in due])
         return len(due)
 
@@ -229,7 +235,13 @@ class Batch:
     failed: bool = False
 
 
-def commit(connection: sqlite3.Connection, head: Head, now: float, pieces: Sequence[Piece]) -> Batch:
+def commit(
+    connection: sqlite3.Connection,
+    head: Head,
+    now: float,
+    pieces: Sequence[Piece],
+    write_extras: WriteExtras,
+) -> Batch:
     """Run all pieces in one transaction and commit it.
 
     If one of them fails, all are run again, each so that it can be undone alone: the others succeed. If
@@ -237,12 +249,12 @@ def commit(connection: sqlite3.Connection, head: Head, now: float, pieces: Seque
     """
     try:
         try:
-            return _commit(connection, head, now, pieces, apart=False)
+            return _commit(connection, head, now, pieces, write_extras, apart=False)
         except WORK_FAILURES as error:
             _roll_back(connection, head)
             if is_about_storage(error):
                 raise
-        return _commit(connection, head, now, pieces, apart=True)
+        return _commit(connection, head, now, pieces, write_extras, apart=True)
     except WORK_FAILURES as error:
         _roll_back(connection, head)
         outcomes: list[object] = [refusal(error) for _ in pieces]
@@ -253,14 +265,20 @@ def commit(connection: sqlite3.Connection, head: Head, now: float, pieces: Seque
 
 
 def _commit(
-    connection: sqlite3.Connection, head: Head, now: float, pieces: Sequence[Piece], *, apart: bool
+    connection: sqlite3.Connection,
+    head: Head,
+    now: float,
+    pieces: Sequence[Piece],
+    write_extras: WriteExtras,
+    *,
+    apart: bool,
 ) -> Batch:
     if connection.in_transaction:  # a rollback failed as well
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     if not head.known:
         head.read(connection)
-    transaction = Transaction(connection, head, now)
+    transaction = Transaction(connection, head, now, write_extras)
     if apart:
         outcomes = [transaction.attempt(piece) for piece in pieces]
     else:

@@ -21,7 +21,7 @@ from ntfyish.core.ports import Clock, Visible
 from ntfyish.core.tasks import Tasks
 from ntfyish.model.errors import NtfyishError, Reason, Unavailable
 from ntfyish.store.sqlite.database import WAL_KEPT_BYTES, Database
-from ntfyish.store.sqlite.transaction import Batch, Head, Piece, Transaction, commit
+from ntfyish.store.sqlite.transaction import Batch, Head, Piece, Transaction, WriteExtras, commit
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +47,20 @@ class Writer:
     Everything but the work itself happens on the event loop.
     """
 
-    def __init__(self, database: Database, wal: Path, clock: Clock, visible: Visible, head: Head) -> None:
+    def __init__(
+        self,
+        database: Database,
+        wal: Path,
+        clock: Clock,
+        visible: Visible,
+        head: Head,
+        write_extras: WriteExtras,
+    ) -> None:
         self.head = head.seq
         self._database = database
         self._clock = clock
         self._visible = visible
+        self._write_extras = write_extras
         self._position = head  # belongs to the thread from now on
         self._checkpoints = Checkpoints(wal)
         self._tasks = Tasks()
@@ -103,7 +112,14 @@ class Writer:
             batch = Batch([Unavailable(Reason.STORAGE_BROKEN) for _ in jobs], failed=True)
             try:
                 now, pieces = self._clock.now(), [job.piece for job in jobs]
-                batch = await self._database.run(partial(commit, head=self._position, now=now, pieces=pieces))
+                work = partial(
+                    commit,
+                    head=self._position,
+                    now=now,
+                    pieces=pieces,
+                    write_extras=self._write_extras,
+                )
+                batch = await self._database.run(work)
             finally:
                 self._finish(jobs, batch)
             if batch.failed:
