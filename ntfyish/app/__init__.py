@@ -1,0 +1,11 @@
+"""The composition root: the only package that constructs services, opens sockets and ends the server.
+
+`running` is a server as a context manager (tests use it with a clock of theirs); `serve` runs one until a
+signal ends it.
+"""
+
+from ntfyish.app.extras import ExtraMissing
+from ntfyish.app.lifetime import RunningServer, running
+from ntfyish.app.serving import serve
+
+__all__ = ["ExtraMissing", "RunningServer", "running", "serve"]

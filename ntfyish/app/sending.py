@@ -1,0 +1,124 @@
+"""Assembles what sends: the publisher, emergency receipts, letters, and errands to other servers.
+
+Called by `core_services`. What they have to do later they note in the timetable under the names of `duties`.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from aiohttp.abc import AbstractResolver
+
+from ntfyish.app.data import Data
+from ntfyish.app.extras import ExtraMissing
+from ntfyish.core.errands import Errands
+from ntfyish.core.letters import EMAIL, Letters
+from ntfyish.core.ports import Clock, MailSender
+from ntfyish.core.publisher import Publisher
+from ntfyish.core.receipts import CALLBACK, Receipts
+from ntfyish.core.tasks import Tasks
+from ntfyish.core.timetable import Timetable
+from ntfyish.push.callbacks import Callbacks
+from ntfyish.settings import Settings
+from ntfyish.web.pushover.receipts import AckLinks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What sends messages and what follows from them.
+
+    Attributes:
+        links: makes the addresses that acknowledge; without a `base_url` until the server listens, perhaps.
+    """
+
+    links: AckLinks
+    publisher: Publisher
+    receipts: Receipts
+    letters: Letters
+    errands: Errands
+
+
+async def open_sending(
+    settings: Settings,
+    clock: Clock,
+    data: Data,
+    timetable: Timetable,
+    resolver: AbstractResolver | None,
+    stack: AsyncExitStack,
+) -> Sending:
+    """Return what sends, as long as `stack` lasts.
+
+    Args:
+        resolver: looks up the names in callbacks; the system's if None.
+
+    Raises:
+        ExtraMissing: e-mail needs what is not installed.
+    """
+    links = AckLinks(settings.base_url)
+    publisher = _publisher(settings, clock, data, timetable, links)
+    receipts = Receipts(
+        data.store.receipts,
+        publisher,
+        data.directory,
+        clock,
+        errand_due=lambda due_at: timetable.note("errands", due_at),
+    )
+    callbacks = await stack.enter_async_context(Callbacks(clock, settings.callback_allow, resolver))
+    letters = _letters(settings, clock)
+    errands = Errands(
+        data.store.outbox,
+        clock,
+        await stack.enter_async_context(Tasks()),
+        {CALLBACK: callbacks, EMAIL: letters},
+        due=lambda due_at: timetable.note("errands", due_at),
+    )
+    return Sending(links=links, publisher=publisher, receipts=receipts, letters=letters, errands=errands)
+
+
+def _publisher(
+    settings: Settings, clock: Clock, data: Data, timetable: Timetable, links: AckLinks
+) -> Publisher:
+    return Publisher(
+        data.store,
+        data.bus,
+        clock,
+        cache_duration_s=settings.cache_duration_s,
+        due=lambda due_at: timetable.note("release", due_at),
+        deliveries=data.deliveries,
+        repeat_due=lambda due_at: timetable.note("repeat", due_at),
+        link=links,
+        errand_due=lambda due_at: timetable.note("errands", due_at),
+    )
+
+
+def _letters(settings: Settings, clock: Clock) -> Letters:
+    return Letters(
+        _mail_sender(settings),
+        clock,
+        base_url=settings.base_url,
+        from_address=settings.smtp_sender_from,
+        verify=settings.smtp_sender_verify,
+    )
+
+
+def _mail_sender(settings: Settings) -> MailSender | None:
+    """Return what sends e-mail; None if none is sent.
+
+    Raises:
+        ExtraMissing: it needs what is not installed.
+    """
+    server = settings.smtp_sender_addr
+    if server is None:
+        return None
+    try:
+        from ntfyish.mail.sender import SmtpSender
+    except ImportError as error:
+        raise ExtraMissing("smtp-sender-addr", "mail") from error
+    return SmtpSender(
+        server.host,
+        server.port,
+        user=settings.smtp_sender_user,
+        password=settings.smtp_sender_pass,
+        from_address=settings.smtp_sender_from,
+    )
