@@ -18,6 +18,7 @@ from ntfyish.app.limits import make_limits
 from ntfyish.app.sending import Sending, open_sending
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
+from ntfyish.core.administration import Administration
 from ntfyish.core.attachments import Attachments
 from ntfyish.core.devices import Devices
 from ntfyish.core.limits import Limits
@@ -52,6 +53,7 @@ class Core:
     data: Data
     sending: Sending
     access: Access
+    administration: Administration
     address_book: AddressBook
     limits: Limits
     logins: Logins
@@ -87,6 +89,7 @@ async def open_core(
         data=data,
         sending=sending,
         access=access,
+        administration=Administration(data.people, clock, load=data.newest, disallowed_topics=disallowed),
         address_book=AddressBook(data.directory, access, disallowed),
         limits=limits,
         logins=Logins(access, limits, clock),

@@ -77,4 +77,7 @@ def raise_file_limit() -> None:
 def is_loopback(url: str) -> bool:
     """Whether whoever reads messages there must be on this machine, so that the address is good for them."""
     host = urlsplit(url).hostname or ""
-    return host == "localhost" or (bool(host) and ip_address(host).is_loopback)
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name, or none
+        return False

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ntfyish.app.core_services import Core
 from ntfyish.app.web_services import Web
-from ntfyish.core.administration import Administration
 from ntfyish.core.holdings import Holdings
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import Settings
@@ -45,9 +44,6 @@ def ntfy_dialect(core: Core, web: Web, is_healthy: Callable[[], bool]) -> NtfyDi
 def _services(core: Core, is_healthy: Callable[[], bool]) -> tuple[Service, ...]:
     """Return what answers below ``/v1/``."""
     data, directory = core.data, core.data.directory
-    administration = Administration(
-        data.people, core.clock, load=data.newest, disallowed_topics=core.disallowed_topics
-    )
     holdings = Holdings(directory)
     rules = _rules(core.settings)
     return (
@@ -59,7 +55,7 @@ def _services(core: Core, is_healthy: Callable[[], bool]) -> tuple[Service, ...]
             rules=rules,
         ),
         Accounts(
-            administration=administration,
+            administration=core.administration,
             directory=directory,
             holdings=holdings,
             access=core.access,
@@ -69,7 +65,7 @@ def _services(core: Core, is_healthy: Callable[[], bool]) -> tuple[Service, ...]
             clock=core.clock,
             rules=rules,
         ),
-        Users(administration=administration, directory=directory, holdings=holdings, store=data.store),
+        Users(administration=core.administration, directory=directory, holdings=holdings, store=data.store),
     )
 
 

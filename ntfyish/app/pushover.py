@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ntfyish.app.core_services import Core
 from ntfyish.app.web_services import Web
-from ntfyish.core.administration import Administration
 from ntfyish.core.glances import Glances
 from ntfyish.core.groups import Groups
 from ntfyish.core.sounds import Sounds
@@ -51,7 +50,7 @@ def _services(core: Core, web: Web) -> tuple[Service, ...]:
     people, directory, newest = core.data.people, core.data.directory, core.data.newest
     calls = Calls(core.address_book, web.visitors)
     groups = Groups(people, load=newest)
-    teams = Teams(Administration(people, core.clock, load=newest), directory)
+    teams = Teams(core.administration, directory)
     subscriptions = Subscriptions(people, load=newest)
     glances = Glances(core.data.store.glances, core.sending.publisher)
     return (
