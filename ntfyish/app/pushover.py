@@ -48,7 +48,7 @@ def pushover_dialect(core: Core, web: Web) -> PushoverDialect:
 def _services(core: Core, web: Web) -> tuple[Service, ...]:
     """Return what answers the calls that send no messages."""
     people, directory, newest = core.data.people, core.data.directory, core.data.newest
-    calls = Calls(core.address_book, web.visitors)
+    calls = Calls(core.address_book, web.visitors, spool_dir=core.settings.data_dir)
     groups = Groups(people, load=newest)
     teams = Teams(core.administration, directory)
     subscriptions = Subscriptions(people, load=newest)
@@ -79,4 +79,5 @@ def _limits(settings: Settings) -> PushoverLimits:
         device_strict=settings.pushover_strict_device,
         attachment_bytes=settings.pushover_attachment_limit_bytes,
         body_bytes=max(BODY_LIMIT_BYTES, settings.pushover_attachment_limit_bytes * 4 // 3 + 200_000),
+        spool_dir=settings.data_dir,
     )

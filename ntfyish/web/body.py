@@ -4,11 +4,15 @@ For the form-like APIs (Pushover's dialect calls it). It reads URL-encoded forms
 every method, by what the label says and by what the bytes look like: clients send forms labelled as
 JSON, JSON labelled as a form, GETs with a body, and bodies without a label. Every limit holds whatever
 is sent, and all work is linear in its size. It never decompresses, and knows no parameter by name.
+
+A body of more than 64 KiB is never in memory as a whole: it goes to a file without a name (`web.spool`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from mmap import mmap
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,11 +22,16 @@ from ntfyish.web.charset import find_codec
 from ntfyish.web.form import MAX_PARAMETERS, parse_form
 from ntfyish.web.http import Request
 from ntfyish.web.multipart import FilePart, find_boundary, parse_multipart
+from ntfyish.web.spool import LargeText, cut_values, spool
 
 __all__ = ["BODY_LIMIT_BYTES", "FilePart", "Parameters", "read_parameters"]
 
 # A file of 5 MiB as base64 in JSON (6.99 MB), and the other fields.
 BODY_LIMIT_BYTES = 7_200_000
+
+# Larger bodies are mapped from a file; what of them is neither a file nor the large field is not longer.
+_MAX_IN_MEMORY_BYTES = 65_536
+_BOM = b"\xef\xbb\xbf"
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FORM = "application/x-www-form-urlencoded"
@@ -42,16 +51,19 @@ class Parameters:
     Attributes:
         files: the file parts of a multipart body.
         malformed: names whose value has no textual form (a JSON object, a list of lists); they are absent.
+        large: the value of the one field that may be large, if it is; it is absent otherwise.
     """
 
-    __slots__ = ("_repeated", "_values", "files", "malformed")
+    __slots__ = ("_repeated", "_values", "files", "large", "malformed")
 
     def __init__(
         self,
         pairs: Sequence[tuple[str, str]],
         files: Sequence[FilePart] = (),
         malformed: frozenset[str] = frozenset(),
+        large: LargeText | None = None,
     ) -> None:
+        self.large = large
         self.files = files
         self.malformed = malformed
         self._values = dict(pairs)
@@ -94,30 +106,88 @@ class Parameters:
                 self._values[name] = next((v for v in reversed(values) if v and not v.isspace()), "")
 
 
-async def read_parameters(request: Request, limit_bytes: int = BODY_LIMIT_BYTES) -> Parameters:
+async def read_parameters(
+    request: Request, limit_bytes: int = BODY_LIMIT_BYTES, spool_dir: Path | None = None, large: str = ""
+) -> Parameters:
     """Return the parameters of the query string and of the body together.
 
     A name that is in both has the body's value, unless that is blank (Rack, which runs Pushover's API,
-    merges in this order).
+    merges in this order). The request's body can be read again afterwards.
+
+    Args:
+        spool_dir: where a large body is kept meanwhile; None for the system's folder.
+        large: the field that may be as long as the body; all others together have 64 KiB.
 
     Raises:
         TooLarge: BODY_TOO_LARGE if the body has more than `limit_bytes`.
-        Invalid: REQUEST_INVALID if the body cannot be parsed, or has too many parameters.
-        Unavailable: BODY_TIMEOUT if the body comes too slowly.
+        Invalid: REQUEST_INVALID if the body cannot be parsed, or has too many or too long parameters.
+        Unavailable: BODY_TIMEOUT if the body comes too slowly; STORAGE_FULL, STORAGE_BROKEN.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit_bytes:
         raise TooLarge(Reason.BODY_TOO_LARGE)  # before a client that expects "100 Continue" sends it
-    data, more = await request.body.read(limit_bytes)
-    if more:
-        raise TooLarge(Reason.BODY_TOO_LARGE)
+    data, more = await request.body.read(min(limit_bytes, _MAX_IN_MEMORY_BYTES))
     content_type = request.headers.get("content-type", "")
+    if more:
+        if limit_bytes <= _MAX_IN_MEMORY_BYTES:
+            raise TooLarge(Reason.BODY_TOO_LARGE)
+        body, over = await spool(request.body.chunks(), limit_bytes, spool_dir)
+        request.body = body
+        if over:
+            raise TooLarge(Reason.BODY_TOO_LARGE)
+        query = request.query_pairs if request.query_string else []
+        return parse_mapped(content_type, body.data, query, large)
     if not request.query_string:
         return parse_body(content_type, data)
     query = request.query_pairs
     if not data:
         return Parameters(query)
     return parse_body(content_type, data, query)
+
+
+def parse_mapped(
+    content_type: str, data: mmap, query: Sequence[tuple[str, str]] = (), large: str = ""
+) -> Parameters:
+    """Return the parameters of a body that is mapped from a file, over those of the query.
+
+    Raises:
+        Invalid: as `read_parameters`; or more than 64 KiB are neither a file nor the field `large`.
+    """
+    start = data[:67].removeprefix(_BOM).lstrip()
+    if content_type[:10].lower() == "multipart/" or start.startswith(b"--"):
+        boundary = find_boundary(content_type, data)
+        if boundary:
+            codec = find_codec(content_type) or "utf-8"
+            pairs, files, found = parse_multipart(data, boundary, codec, large)
+            text = LargeText(data=found[-1], form="plain") if found else None
+            return Parameters(_over(query, pairs), files, large=text)
+    is_json = start.startswith(b"{")
+    spans, rest_bytes = cut_values(data, large, is_json)
+    if rest_bytes > _MAX_IN_MEMORY_BYTES:
+        raise Invalid(Reason.REQUEST_INVALID, "the fields are too long")
+    rest = b""
+    position = 0
+    for number, (begin, end) in enumerate(spans):
+        rest += data[position:begin] + _stand_in(number).encode()
+        position = end
+    parameters = parse_body(content_type, rest + data[position:], query)
+    # Only where the parser has found it is it that field, and the one that counts.
+    value = parameters.text(large)
+    for number, (begin, end) in enumerate(spans):
+        if value == _stand_in(number):
+            view = memoryview(data)[begin:end]
+            parameters.large = LargeText(data=view, form="json" if is_json else "form")
+    return parameters
+
+
+def _stand_in(number: int) -> str:
+    """Return what is parsed in the place of a long value."""
+    return f"({number})"
+
+
+def _over(query: Sequence[tuple[str, str]], pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    given = {name for name, value in pairs if value and not value.isspace()}
+    return [pair for pair in query if pair[0] not in given] + pairs
 
 
 def parse_body(content_type: str, data: bytes, query: Sequence[tuple[str, str]] = ()) -> Parameters:
@@ -130,8 +200,7 @@ def parse_body(content_type: str, data: bytes, query: Sequence[tuple[str, str]] 
     else:
         pairs = _parse_any(content_type, data, files, malformed)
     if query:
-        given = {name for name, value in pairs if value and not value.isspace()}
-        pairs = [pair for pair in query if pair[0] not in given] + pairs
+        pairs = _over(query, pairs)
     return Parameters(pairs, files, frozenset(malformed))
 
 
@@ -140,12 +209,12 @@ def _parse_any(
 ) -> list[tuple[str, str]]:
     codec = find_codec(content_type) or "utf-8"
     media_type = content_type.partition(";")[0].strip().lower()
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.removeprefix(_BOM)
     start = data[:64].lstrip()
     if media_type.startswith("multipart/") or start.startswith(b"--"):
         boundary = find_boundary(content_type, data)
         if boundary:
-            pairs, found = parse_multipart(data, boundary, codec)
+            pairs, found, _ = parse_multipart(data, boundary, codec)
             files += found
             return pairs
     if start.startswith(b"{"):

@@ -39,9 +39,9 @@ def parse_form(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
             value = value.replace("+", " ")
         if "%" in field:
             if "%" in name:
-                name = _unescape(name).decode("utf-8", "replace")
+                name = unescape(name).decode("utf-8", "replace")
             if "%" in value:
-                value = _unescape(value).decode("utf-8", "replace")
+                value = unescape(value).decode("utf-8", "replace")
         if name:
             pairs.append((name, value))
     return pairs
@@ -57,11 +57,11 @@ def _parse_in_codec(text: str, codec: str) -> list[tuple[str, str]]:
 
 
 def _decode(text: str, codec: str) -> str:
-    data = _unescape(text, "latin-1") if "%" in text else text.encode("latin-1")
+    data = unescape(text, "latin-1") if "%" in text else text.encode("latin-1")
     return data.decode(codec, "replace")
 
 
-def _unescape(text: str, codec: str = "utf-8") -> bytes:
+def unescape(text: str, codec: str = "utf-8") -> bytes:
     """Return `text`, which has a percent sign in it, encoded in `codec` and with its escapes decoded.
 
     Quoted-printable has the same escapes behind another sign, and a decoder in C. It shortens every

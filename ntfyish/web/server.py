@@ -28,6 +28,9 @@ _LAST_WORDS_S = 1.0
 _LINGER_S = 5.0
 
 
+_PIECE_BYTES = 65_536
+
+
 class StreamedBody:
     """A body that is read from aiohttp as it arrives, not slower than `min_rate` after a grace time.
 
@@ -59,18 +62,21 @@ class StreamedBody:
         return self._read[:limit], size > limit
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the whole body in pieces."""
-        if self._read:
-            yield self._read
+        """Yield the whole body in pieces; none is held while the next is awaited."""
+        piece, self._read = self._read, b""
+        if piece:
+            yield piece
+        del piece
         while piece := await self._next():
             yield piece
+            del piece
 
     async def _next(self) -> bytes:
         self._continue()
         patience_s = self._deadline_s + self._received / self._min_rate
         try:
             async with asyncio.timeout_at(self._began + patience_s):
-                piece = await self._request.content.readany()
+                piece = await self._request.content.read(_PIECE_BYTES)
         except TimeoutError:
             raise Unavailable(Reason.BODY_TIMEOUT) from None
         except (ClientError, HttpProcessingError, ConnectionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ntfyish.core.address_book import AddressBook
 from ntfyish.model.people import App
@@ -37,18 +38,23 @@ class Calls:
     """Makes handlers of functions that answer a `Call`."""
 
     def __init__(
-        self, directory: AddressBook, visitors: Visitors, body_bytes: int = BODY_LIMIT_BYTES
+        self,
+        directory: AddressBook,
+        visitors: Visitors,
+        body_bytes: int = BODY_LIMIT_BYTES,
+        spool_dir: Path | None = None,
     ) -> None:
         self._directory = directory
         self._visitors = visitors
         self._body_bytes = body_bytes
+        self._spool_dir = spool_dir
 
     def handler(self, work: Callable[[Call], Awaitable[Response]]) -> Handler:
         """Return the handler that reads a request, finds the app, and lets `work` answer."""
 
         async def handle(request: Request) -> Response:
             answer = Answer(request)
-            parameters = await read_parameters(request, self._body_bytes)
+            parameters = await read_parameters(request, self._body_bytes, self._spool_dir)
             app = await self._directory.find_app(parameters.text("token").strip())
             if app is None or not app.enabled:
                 self._visitors.fail(request)

@@ -88,10 +88,11 @@ class SoundCalls:
             return call.refuse(SOUND_MISSING)
         if len(file.data) > MAX_SOUND_BYTES:
             return call.refuse(SOUND_TOO_LARGE)
-        if find_kind(file.data) is None:
+        data = bytes(file.data)
+        if find_kind(data) is None:
             return call.refuse(SOUND_UNKNOWN_FORMAT)
         try:
-            sound = await self._sounds.add(call.app.account, name, label, file.data)
+            sound = await self._sounds.add(call.app.account, name, label, data)
         except Conflict:
             return call.refuse(NAME_TAKEN)
         except Invalid as error:

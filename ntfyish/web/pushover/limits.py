@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from ntfyish.web.body import BODY_LIMIT_BYTES
 
@@ -29,6 +30,7 @@ class PushoverLimits:
         device_strict: an unknown device name is an error; otherwise the message goes to all devices.
         body_bytes: the whole request body.
         attachment_bytes: the file that comes with a message.
+        spool_dir: the folder for large requests on their way; None for the system's.
     """
 
     message_chars: int = 1024
@@ -45,6 +47,7 @@ class PushoverLimits:
     device_strict: bool = False
     body_bytes: int = BODY_LIMIT_BYTES
     attachment_bytes: int = 5_242_880
+    spool_dir: Path | None = None
 
 
 CURRENT = PushoverLimits()

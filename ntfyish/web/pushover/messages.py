@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from math import ceil
 
@@ -20,7 +21,7 @@ from ntfyish.model.message import Content, Draft
 from ntfyish.model.people import App
 from ntfyish.model.receipt import Emergency
 from ntfyish.web.body import Parameters, read_parameters
-from ntfyish.web.http import BufferedBody, Request, Response
+from ntfyish.web.http import Request, Response
 from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.answers import Answer, Value
 from ntfyish.web.pushover.drafts import read_draft, split_list
@@ -32,6 +33,9 @@ from ntfyish.web.visitor import Visitors
 _log = logging.getLogger(__name__)
 
 _NO_ATTACHMENTS = "attachments are not enabled on this server"
+# Each takes memory for what is on its way to the disk, which does not get faster by more of them.
+_STORED_AT_ONCE = 4
+_LARGE_FIELD = "attachment_base64"
 _NO_DEVICES = "no active devices to send to"
 
 
@@ -55,11 +59,14 @@ class Messages:
         self._quotas = quotas
         self._limits = limits
         self._attachments = attachments
+        self._storing = asyncio.Semaphore(_STORED_AT_ONCE)
 
     async def send(self, request: Request) -> Response:
         """Publish a message."""
         try:
-            parameters = await read_parameters(request, self._limits.body_bytes)
+            parameters = await read_parameters(
+                request, self._limits.body_bytes, self._limits.spool_dir, _LARGE_FIELD
+            )
         except TooLarge:
             length = request.headers.get("content-length", "")
             if not (_is_multipart(request) and length.isascii() and length.isdigit() and len(length) < 19):
@@ -75,7 +82,9 @@ class Messages:
         ``POST /1/messages`` is also how ntfy publishes to topic 1 under the sequence id "messages".
         """
         try:
-            parameters = await read_parameters(request, self._limits.body_bytes)
+            parameters = await read_parameters(
+                request, self._limits.body_bytes, self._limits.spool_dir, _LARGE_FIELD
+            )
         except (Invalid, TooLarge):
             return None
         if not (parameters.text("token") and parameters.text("user")):
@@ -84,7 +93,7 @@ class Messages:
 
     async def download(self, request: Request) -> Response:
         """Refuse: only Open Clients download messages, and there is no such client yet."""
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         missing = not parameters.text("secret")
         return Answer(request).refusal([faults.SECRET_MISSING if missing else faults.SECRET_INVALID])
 
@@ -183,10 +192,13 @@ class Messages:
         if upload is None or self._attachments is None:
             yield draft
             return
-        pieces = BufferedBody(upload.data).chunks()
-        async with self._attachments.receiving(
-            account_key(app.account), draft, pieces, name=upload.name, claimed_type=upload.claimed_type
-        ) as complete:
+        owner = account_key(app.account)
+        async with AsyncExitStack() as stack:
+            async with self._storing:
+                receiving = self._attachments.receiving(
+                    owner, draft, upload.pieces(), name=upload.name, claimed_type=upload.claimed_type
+                )
+                complete = await stack.enter_async_context(receiving)
             yield complete
 
 

@@ -81,7 +81,7 @@ class OpenClients:
     async def log_in(self, request: Request) -> Response:
         """Give a secret to whoever has the password, and the one-time code if the account wants one."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         account = await self._check_password(request, parameters)
         if account is None:
             return answer.refusal([faults.LOGIN_WRONG])
@@ -98,7 +98,7 @@ class OpenClients:
     async def register(self, request: Request) -> Response:
         """Register a device under a name."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         client = await self._find_client(request, parameters)
         if client is None:
             return _refuse_secret(answer, parameters)
@@ -118,7 +118,7 @@ class OpenClients:
     async def download(self, request: Request) -> Response:
         """Return what waits for a device."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         client = await self._find_client(request, parameters)
         if client is None:
             return _refuse_secret(answer, parameters)
@@ -148,7 +148,7 @@ class OpenClients:
     async def confirm(self, device_id: str, request: Request) -> Response:
         """Delete what a device has got, up to the message that it names."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         client = await self._find_client(request, parameters)
         if client is None:
             return _refuse_secret(answer, parameters)
@@ -164,7 +164,7 @@ class OpenClients:
     async def acknowledge(self, receipt: str, request: Request) -> Response:
         """Acknowledge an emergency."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         client = await self._find_client(request, parameters)
         if client is None:
             return _refuse_secret(answer, parameters)

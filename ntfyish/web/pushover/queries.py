@@ -31,7 +31,7 @@ class Queries:
     async def sounds(self, request: Request) -> Response:
         """List the sounds, those of the app's owner last, for whoever has a token."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         app = await self._find_app(request, parameters)
         if app is None:
             return answer.refusal([faults.TOKEN_INVALID])
@@ -40,7 +40,9 @@ class Queries:
     async def limits(self, request: Request) -> Response:
         """Tell how many messages the app may still send this month."""
         answer = Answer(request)
-        app = await self._find_app(request, await read_parameters(request, self._limits.body_bytes))
+        app = await self._find_app(
+            request, await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
+        )
         if app is None:
             return answer.refusal([faults.TOKEN_INVALID])
         status = await self._quotas.status(app)
@@ -51,7 +53,7 @@ class Queries:
     async def validate(self, request: Request) -> Response:
         """Tell whether a user key, and a device of that user, can be written to."""
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         app = await self._find_app(request, parameters)
         if app is None:
             return answer.refusal([faults.TOKEN_INVALID])

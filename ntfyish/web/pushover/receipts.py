@@ -101,7 +101,7 @@ class ReceiptRoutes:
 
     async def _read(self, id: str, request: Request) -> Response:
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         owner = await self._find_owner(request, parameters)
         if isinstance(owner, Fault):
             return answer.refusal([owner])
@@ -113,7 +113,7 @@ class ReceiptRoutes:
 
     async def _cancel(self, id: str, request: Request) -> Response:
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         if secret := parameters.text("secret").strip():
             await self._receipts.cancel_by_secret(id, secret)
             return answer.success({})
@@ -128,7 +128,7 @@ class ReceiptRoutes:
 
     async def _cancel_by_tag(self, tag: str, request: Request) -> Response:
         answer = Answer(request)
-        parameters = await read_parameters(request, self._limits.body_bytes)
+        parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         owner = await self._find_owner(request, parameters)
         if isinstance(owner, Fault) or not owner:
             return answer.refusal([owner or faults.TOKEN_INVALID])
