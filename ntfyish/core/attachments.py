@@ -169,7 +169,10 @@ class Attachments:
 
     def allowed(self, owner: str) -> AttachmentRules:
         """Return what `owner` may do: its tier's numbers in the place of the server's."""
-        tier = self._find_tier(owner)
+        return self.allowed_in(self._find_tier(owner))
+
+    def allowed_in(self, tier: Tier | None) -> AttachmentRules:
+        """Return what those in a tier may do; None for those without one."""
         rules = self._rules
         if tier is None:
             return rules
