@@ -21,7 +21,7 @@ from ntfyish.core.ports import Clock
 from ntfyish.model.errors import Forbidden, Invalid, LimitReached, NotFound, NtfyishError, Reason, TooLarge
 from ntfyish.model.filenames import clean_name
 from ntfyish.model.media_types import HEAD_BYTES, UNKNOWN, sniff
-from ntfyish.model.message import FILE_MESSAGE, Attachment, Draft, KeptFile, new_id
+from ntfyish.model.message import FILE_MESSAGE, Attachment, Content, Draft, KeptFile, new_id
 from ntfyish.model.people import Tier
 
 _SWEEP_BATCH = 500
@@ -169,7 +169,10 @@ class Attachments:
 
     def allowed(self, owner: str) -> AttachmentRules:
         """Return what `owner` may do: its tier's numbers in the place of the server's."""
-        tier = self._find_tier(owner)
+        return self.allowed_in(self._find_tier(owner))
+
+    def allowed_in(self, tier: Tier | None) -> AttachmentRules:
+        """Return what those in a tier may do; None for those without one."""
         rules = self._rules
         if tier is None:
             return rules
@@ -332,10 +335,13 @@ class Attachments:
         url = self._url(id, media_type.extension, expires_at)
         attachment = Attachment(name=name, url=url, type=type, size_bytes=size, expires_at=expires_at)
         kept = KeptFile(id=id, owner=owner, name=name, type=type, size_bytes=size, expires_at=expires_at)
-        message = draft.content.message or FILE_MESSAGE + name
-        return replace(
-            draft, file=kept, content=replace(draft.content, attachment=attachment, message=message)
-        )
+
+        def with_file(content: Content) -> Content:
+            message = content.message or FILE_MESSAGE + name
+            return replace(content, attachment=attachment, message=message)
+
+        variants = {topic: with_file(content) for topic, content in draft.variants.items()}
+        return replace(draft, file=kept, content=with_file(draft.content), variants=variants)
 
     def _expires_at(self, draft: Draft, allowed: AttachmentRules) -> int:
         now = int(self._clock.now())

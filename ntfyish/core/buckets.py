@@ -37,6 +37,11 @@ class Rate:
         return self.burst * self.interval_us
 
     @property
+    def a_day(self) -> int:
+        """How many a bucket gains in a day."""
+        return 86_400_000_000 // self.interval_us
+
+    @property
     def window_s(self) -> int:
         """The same in whole seconds, rounded up."""
         return -(-self.span_us // 1_000_000)

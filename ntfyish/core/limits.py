@@ -118,6 +118,33 @@ def allowance(values: LimitValues, messages_a_day: int = 0) -> Allowance:
     return Allowance(requests, messages, policy)
 
 
+def email_rate(values: LimitValues, tier: Tier | None = None) -> Rate:
+    """Return how many e-mails may be sent in a tier: a fifth of a day's at once.
+
+    It is never fewer at once than everybody may send.
+    """
+    own = values.emails
+    if tier is None or not tier.email_limit:
+        return own
+    burst = max(own.burst, min(_TIER_EMAIL_BURST_MOST, int(tier.email_limit * _TIER_EMAIL_BURST_SHARE)))
+    return Rate(burst, max(1, DAY_S * 1_000_000 // tier.email_limit))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailAllowance:
+    """Somebody's e-mails.
+
+    Attributes:
+        a_day: how many there can be.
+        used: how many count against it now; each is forgotten after some time.
+        left: how many can be sent at once.
+    """
+
+    a_day: int
+    used: int
+    left: int
+
+
 class Limits:
     """The limits of a server, and what has been used of them.
 
@@ -186,16 +213,8 @@ class Limits:
             raise LimitReached(Reason.AUTH_FAILURE_LIMIT, retry_after_s=missing_us / 1e6)
 
     def email_rate(self, tier_code: str) -> Rate:
-        """Return how many e-mails an account of that tier ("" for none) may send: a fifth of a day's at once.
-
-        It is never fewer at once than everybody may send.
-        """
-        tier = self._find_tier(tier_code) if tier_code else None
-        own = self.values.emails
-        if tier is None or not tier.email_limit:
-            return own
-        burst = max(own.burst, min(_TIER_EMAIL_BURST_MOST, int(tier.email_limit * _TIER_EMAIL_BURST_SHARE)))
-        return Rate(burst, max(1, DAY_S * 1_000_000 // tier.email_limit))
+        """Return how many e-mails an account of that tier ("" for none) may send."""
+        return email_rate(self.values, self._find_tier(tier_code) if tier_code else None)
 
     def use_topics(self, topics: Iterable[str]) -> None:
         """Note that `topics` are in use."""
@@ -386,6 +405,12 @@ class Visitor:
     def give_back_email(self) -> None:
         """Undo `take_email`: nothing was published."""
         self._limits.emails.give_back(self.key, self._email_rate(), self._limits.now_us())
+
+    def emails(self) -> EmailAllowance:
+        """Return what there is for the visitor's e-mails."""
+        limits, rate = self._limits, self._email_rate()
+        used = -(-max(0, limits.emails.full_at(self.key) - limits.now_us()) // rate.interval_us)
+        return EmailAllowance(a_day=rate.a_day, used=used, left=max(0, rate.burst - used))
 
     def _email_rate(self) -> Rate:
         account = self.principal.account

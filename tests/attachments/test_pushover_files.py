@@ -14,6 +14,7 @@ from tests.attachments.sending import BOUNDARY, PNG, fetch, files, push
 from tests.conftest import APP_TOKEN, USER_KEY, Server, StartServer
 from tests.ntfy.talking import NOW, PHIL, ask
 
+GROUP = "gAllAllAllAllAllAllAllAllAllAl"
 AUTH = "Authorization: Basic " + base64.b64encode(b"phil:secret").decode()
 JSON = "Content-Type: application/json"
 
@@ -144,3 +145,22 @@ async def test_curl_sends_a_file(server: Server, tmp_path: object) -> None:
     message = await last(server)
     assert (await fetch(server, message)).body == PNG
     assert BOUNDARY not in str(message)
+
+
+async def test_a_file_also_goes_to_who_is_written_to_on_one_device_only(start_server: StartServer) -> None:
+    server = await start_server(
+        accounts=[{"name": "phil", "user-key": USER_KEY, "password": "secret", "devices": ["pad"]}],
+        groups=[
+            {
+                "name": "all",
+                "key": GROUP,
+                "account": "phil",
+                "members": [{"account": "phil", "device": "pad"}],
+            }
+        ],
+        base_url="https://push.example.com",
+    )
+    assert (await push(server, user=GROUP, attachment=("a.png", "image/png", PNG))).status == 200
+    (message,) = await server.poll(USER_KEY)
+    assert (message["device"], message["attachment"]["name"]) == ("pad", "a.png")
+    assert (await fetch(server, message)).body == PNG

@@ -218,3 +218,21 @@ async def test_clients_are_told_that_there_is_mail(start_server: StartServer, se
     for one, expected in ((mailing, True), (server, False)):
         async with one.http.get(f"{one.url}/v1/config") as response:
             assert (await response.json())["enable_emails"] is expected
+
+
+async def test_the_account_shows_what_is_left_of_its_emails(start_server: StartServer, sink: Sink) -> None:
+    server = await start_server(
+        **settings(sink.port), visitor_email_limit_burst=4, visitor_email_limit_replenish="2h"
+    )
+
+    async def shown() -> tuple[int, int, int]:
+        async with server.http.get(f"{server.url}/v1/account", headers=PHIL) as response:
+            account = await response.json()
+        stats = account["stats"]
+        return account["limits"]["emails"], stats["emails"], stats["emails_remaining"]
+
+    assert await shown() == (12, 0, 4)
+    await server.publish("t", **PHIL, Email="phil@example.org")
+    assert await shown() == (12, 1, 3)
+    await server.clock.advance(2 * 3600)
+    assert await shown() == (12, 0, 4)

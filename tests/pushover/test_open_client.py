@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -467,3 +469,23 @@ async def test_quiet_hours_are_those_of_the_time_zone_also_for_ntfy(start_server
     await send(server, sound="siren")
     await receiver.download()
     assert [(one["priority"], one["sound"]) for one in receiver.messages] == [(-1, "bike"), (-1, "siren")]
+
+
+async def test_the_icon_that_messages_name_is_a_picture(server: Server) -> None:
+    receiver = await new_receiver(server)
+    await send(server)
+    await receiver.download()
+    url = f"{server.url}/icons/{receiver.messages[0]['icon']}.png"
+    async with server.http.get(url) as response:
+        picture = await response.read()
+        assert (response.status, response.content_type) == (200, "image/png")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", picture[16:24]) == (64, 64)
+    _, _, data = picture.partition(b"IDAT")
+    pixels = zlib.decompressobj().decompress(data)
+    assert (len(pixels), set(pixels)) == (64 * 65, {0, 1})
+    async with server.http.post(url) as response:
+        assert response.status == 405
+    async with server.http.get(f"{server.url}/icons/other.png") as response:
+        assert response.status == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -20,21 +21,22 @@ FAILURE = "https://blog.example/sorry"
 FORM = "Content-Type: application/x-www-form-urlencoded"
 LOGIN = {"name": "phil", "password": "secret", "choice": "subscribe"}
 TOTP = "JBSWY3DPEHPK3PXP"
+PEOPLE: dict[str, Any] = {
+    "accounts": [
+        {"name": "phil", "user-key": USER_KEY, "password": "secret", "devices": ["droid2", "pad"]},
+        {"name": "vera", "user-key": VERA, "password": "geheim", "totp-secret": TOTP},
+    ],
+    "apps": [
+        {"name": "<Blog>", "token": APP_TOKEN, "account": "vera"},
+        {"name": "Other", "token": OTHER_TOKEN, "account": "vera"},
+    ],
+    "subscriptions": [{"code": CODE, "app": "<Blog>"}],
+}
 
 
 @pytest_asyncio.fixture
 async def server(start_server: StartServer) -> Server:
-    return await start_server(
-        accounts=[
-            {"name": "phil", "user-key": USER_KEY, "password": "secret", "devices": ["droid2", "pad"]},
-            {"name": "vera", "user-key": VERA, "password": "geheim", "totp-secret": TOTP},
-        ],
-        apps=[
-            {"name": "<Blog>", "token": APP_TOKEN, "account": "vera"},
-            {"name": "Other", "token": OTHER_TOKEN, "account": "vera"},
-        ],
-        subscriptions=[{"code": CODE, "app": "<Blog>"}],
-    )
+    return await start_server(**PEOPLE)
 
 
 async def ask(server: Server, line: str, **fields: str) -> Answer:
@@ -273,3 +275,17 @@ async def test_a_wrong_license_is_refused(
 ) -> None:
     answer = await ask(server, "POST /1/licenses/assign.json", token=APP_TOKEN, **fields)
     assert (answer.status, list(said(answer).items())) == (400, list(expected.items()))
+
+
+async def test_emergencies_are_repeated_for_a_subscribers_device_with_their_sound(server: Server) -> None:
+    key = await subscribe(server, device="pad", sound="bike")
+    emergency = {"message": "Fire", "priority": "2", "retry": "60", "expire": "600"}
+    sent = {"token": APP_TOKEN, "user": f"{VERA},{key}"} | emergency
+    assert (await ask(server, "POST /1/messages.json", **sent)).status == 200
+    await server.clock.advance(60)
+    async with asyncio.timeout(10):
+        while len(await server.poll(USER_KEY)) < 2 or len(await server.poll(VERA)) < 2:
+            await server.clock.advance(0.01)
+    phils, veras = await server.poll(USER_KEY), await server.poll(VERA)
+    assert [(one["device"], one["sound"]) for one in phils] == [("pad", "bike")] * 2
+    assert not any("device" in one or "sound" in one for one in veras)

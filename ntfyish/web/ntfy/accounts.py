@@ -141,8 +141,22 @@ class Accounts:
         account = caller.principal.account
         holding = Holding() if account is None else await self._holdings.of(account.name)
         tier = self._directory.find_tier(account.tier) if account is not None and account.tier else None
-        limits = shown_limits(caller.visitor.allowance.messages_a_day, self._rules, tier)
-        sent = await caller.visitor.count_messages()
+        visitor, attachments = caller.visitor, caller.attachments
+        emails = visitor.emails()
+        limits = shown_limits(
+            visitor.allowance.messages_a_day,
+            self._rules,
+            tier,
+            emails_a_day=emails.a_day,
+            files=None if attachments is None else attachments.allowed(visitor.key),
+        )
+        used = {
+            "messages": await visitor.count_messages(),
+            "emails": emails.used if self._rules.enable_emails else 0,
+            "calls": 0,
+            "reservations": len(holding.reservations),
+            "attachment_total_size": 0 if attachments is None else attachments.used_bytes(visitor.key),
+        }
         shown: dict[str, Any] = {"username": EVERYONE, "role": Role.ANONYMOUS.value}
         if account is not None:
             shown = {"username": account.name, "role": account.role.value}
@@ -151,7 +165,9 @@ class Accounts:
             if tier is not None:
                 shown["tier"] = {"code": tier.code, "name": tier.name}
         shown["limits"] = limits
-        shown["stats"] = _stats(limits, sent, len(holding.reservations))
+        shown["stats"] = _stats(limits, used)
+        if self._rules.enable_emails:  # of a day's e-mails only so many can be sent at once
+            shown["stats"]["emails_remaining"] = emails.left
         return answer(shown)
 
     def _private(self, account: Account, holding: Holding) -> dict[str, Any]:
@@ -376,8 +392,7 @@ def _read_patterns(fields: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(patterns))
 
 
-def _stats(limits: Mapping[str, Any], sent: int, reserved: int) -> dict[str, int]:
-    used = {"messages": sent, "emails": 0, "calls": 0, "reservations": reserved, "attachment_total_size": 0}
+def _stats(limits: Mapping[str, Any], used: Mapping[str, int]) -> dict[str, int]:
     stats: dict[str, int] = {}
     for name, amount in used.items():
         stats[name] = amount

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from ntfyish.core.attachments import Attachments
 from ntfyish.core.limits import Visitor
 from ntfyish.model.errors import Forbidden, Unauthenticated
 from ntfyish.model.people import Account, Principal
@@ -25,10 +26,12 @@ class Caller:
 
     Attributes:
         address: canonical, see `web.visitor`.
+        attachments: where their files are; None if the server keeps none.
     """
 
     visitor: Visitor
     address: str
+    attachments: Attachments | None = None
 
     @property
     def principal(self) -> Principal:

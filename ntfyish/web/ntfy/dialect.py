@@ -193,7 +193,7 @@ class NtfyDialect:
 
     async def _call(self, handler: ServiceHandler, request: Request) -> Response:
         visitor = await self._visitor(request)
-        return await handler(request, Caller(visitor, self._visitors.address(request)))
+        return await handler(request, Caller(visitor, self._visitors.address(request), self._attachments))
 
     async def _discover(self, request: Request) -> Response | None:
         """Tell an app that this is a place for UnifiedPush; a topic has no page here otherwise."""

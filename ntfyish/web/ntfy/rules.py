@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ntfyish.core.attachments import AttachmentRules
 from ntfyish.model.people import Tier
 
 
@@ -29,17 +30,37 @@ class ServiceRules:
     cache_duration_s: int = 0
 
 
-def shown_limits(messages_a_day: int, rules: ServiceRules, tier: Tier | None = None) -> dict[str, str | int]:
+def shown_limits(
+    messages_a_day: int,
+    rules: ServiceRules,
+    tier: Tier | None = None,
+    *,
+    emails_a_day: int = 0,
+    files: AttachmentRules | None = None,
+) -> dict[str, str | int]:
     """Return limits in ntfy's form.
 
-    Without a tier they are the server's own: no mail, calls, reservations or attachments.
+    Without a tier they are the server's own: no calls or reservations.
+
+    Args:
+        emails_a_day: what counts if the server sends mail at all.
+        files: what counts if the server keeps files.
     """
     tier_or_none = tier or Tier(code="")
+    emails = emails_a_day if rules.enable_emails else tier_or_none.email_limit
+    if files is not None:
+        tier_or_none = replace(
+            tier_or_none,
+            attachment_total_size_bytes=files.visitor_total_size_bytes,
+            attachment_file_size_bytes=files.file_size_bytes,
+            attachment_expiry_s=files.expiry_s,
+            attachment_bandwidth_bytes=files.visitor_bandwidth_bytes,
+        )
     return {
         "basis": "ip" if tier is None else "tier",
         "messages": messages_a_day,
         "messages_expiry_duration": tier_or_none.message_expiry_s or rules.cache_duration_s,
-        "emails": tier_or_none.email_limit,
+        "emails": emails,
         "calls": tier_or_none.call_limit,
         "reservations": tier_or_none.reservation_limit,
         "attachment_total_size": tier_or_none.attachment_total_size_bytes,

@@ -10,7 +10,7 @@ import orjson
 
 from ntfyish import __version__
 from ntfyish.core.directory import Directory
-from ntfyish.core.limits import LimitValues, allowance
+from ntfyish.core.limits import LimitValues, allowance, email_rate
 from ntfyish.core.statistics import Statistics
 from ntfyish.model.errors import NotFound
 from ntfyish.model.people import Tier
@@ -79,12 +79,19 @@ class ServerService:
         if not tiers:
             raise NotFound
         # The first stands for having none, and has no name.
-        return answer([self._shown_tier(None), *(self._shown_tier(tier) for tier in tiers)])
+        return answer([self._shown_tier(tier, caller) for tier in (None, *tiers)])
 
-    def _shown_tier(self, tier: Tier | None) -> dict[str, Any]:
+    def _shown_tier(self, tier: Tier | None, caller: Caller) -> dict[str, Any]:
         messages = allowance(self._limits, tier.message_limit if tier else 0).messages_a_day
         names = {} if tier is None else filled({"code": tier.code, "name": tier.name})
-        return {**names, "limits": shown_limits(messages, self._rules, tier)}
+        limits = shown_limits(
+            messages,
+            self._rules,
+            tier,
+            emails_a_day=email_rate(self._limits, tier).a_day,
+            files=None if caller.attachments is None else caller.attachments.allowed_in(tier),
+        )
+        return {**names, "limits": limits}
 
     async def _config(self, request: Request, caller: Caller) -> Response:
         return self._json

@@ -16,6 +16,7 @@ from ntfyish.model.errors import LimitReached, NtfyishError
 from ntfyish.web.http import Handler, Request, Response
 from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.answers import Answer
+from ntfyish.web.pushover.icons import ICON_PATH, send_icon
 from ntfyish.web.pushover.limits import CURRENT, PushoverLimits
 from ntfyish.web.pushover.messages import Messages
 from ntfyish.web.pushover.open_client import PUSH_PATH, OpenClients
@@ -71,12 +72,14 @@ class PushoverDialect:
         send: dict[str, Handler] = {"POST": messages.send, "GET": downloads.download}
         sounds: dict[str, Handler] = {"GET": queries.sounds, "HEAD": queries.sounds}
         allowance: dict[str, Handler] = {"GET": queries.limits, "HEAD": queries.limits}
+        icon: dict[str, Handler] = {"GET": send_icon, "HEAD": send_icon}
         validate: dict[str, Handler] = {"POST": queries.validate}
         self._routes: Mapping[str, Mapping[str, Handler]] = {
             "/1/messages.json": send,
             "/1/messages.xml": send,
             "/1/sounds.json": sounds,
             "/1/sounds.xml": sounds,
+            ICON_PATH: icon,
             "/1/users/validate.json": validate,
             "/1/users/validate.xml": validate,
             "/1/users/validate": validate,

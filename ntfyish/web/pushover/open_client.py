@@ -25,6 +25,7 @@ from ntfyish.web.http import Handler, Request, Response, Takeover
 from ntfyish.web.push_socket import PushSocket, PushSockets
 from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.answers import Answer, Value
+from ntfyish.web.pushover.icons import ICON
 from ntfyish.web.pushover.limits import PushoverLimits
 from ntfyish.web.responses import HeadWriter
 from ntfyish.web.visitor import Visitors
@@ -39,7 +40,6 @@ _MAX_NAME_CHARS = 25
 _MAX_ID = 2**63 - 1
 _NUMBER = re.compile(r"[0-9]{1,30}")
 _NTFY_APP = "ntfy"
-_ICON = "ntfyish"
 
 
 class OpenClients:
@@ -254,7 +254,7 @@ def message_fields(queued: Queued, account: Account) -> Value:
         "app": app,
         "aid": aid,
         "aid_str": str(aid),
-        "icon": _ICON,
+        "icon": ICON,
         "date": content.timestamp or message.time,
         "queued_date": queued.queued_at,
         "dispatched_date": queued.queued_at,
