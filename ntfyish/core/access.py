@@ -17,7 +17,7 @@ from ntfyish.core.passwords import hash_access_token
 from ntfyish.core.ports import Clock, PeopleStore
 from ntfyish.model.acl import Permission, TopicAccess, matches
 from ntfyish.model.errors import Forbidden, Unauthenticated
-from ntfyish.model.people import ANONYMOUS, AccessToken, Account, App, Principal, Role
+from ntfyish.model.people import ANONYMOUS, AccessToken, App, Principal, Role
 
 NOTE_USES_S = 60.0
 
@@ -92,20 +92,6 @@ class Access:
                     return await self._by_token(password, address)
                 return await self._by_password(name, password, address)
         return ANONYMOUS
-
-    async def is_password(self, account: Account, password: str, address: str) -> bool:
-        """Whether that is the account's password.
-
-        Raises:
-            LimitReached: AUTH_FAILURE_LIMIT: too many passwords wait to be checked.
-        """
-        return await self._passwords.is_right(
-            account.name,
-            password,
-            account.password_hash,
-            cost=self._directory.password_cost,
-            address=address,
-        )
 
     def grant(self, principal: Principal, permission: Permission, topics: Sequence[str]) -> Grant:
         """Return leave for all of `topics`. Equal ones may be one object.

@@ -137,10 +137,6 @@ class Directory:
         """Return the subscription of that code."""
         return self._index.subscriptions.get(code)
 
-    def find_subscriber(self, code: str, account: str) -> Subscriber | None:
-        """Return what an account's subscription is like; None if it has not subscribed."""
-        return self._index.subscribers.get((code, account))
-
     async def find_team(self, token_hash: str) -> TeamToken | None:
         """Return the team whose token has that SHA-256, also one made just now."""
         if token_hash not in self._index.teams:
@@ -220,7 +216,6 @@ class _Index:
         }
         self.tokens = {token.token_hash: token for token in people.tokens}
         self.subscriptions = {subscription.code: subscription for subscription in people.subscriptions}
-        self.subscribers = {(one.code, one.account): one for one in people.subscribers}
         self.teams = {team.token_hash: team for team in people.teams}
         self.sounds = {sound.name: sound for sound in people.sounds}
         self.aliases = {alias.name: alias for alias in people.aliases}

@@ -19,7 +19,6 @@ ID_LENGTH = 12
 # 71.0 of 71.4 bits.
 _TO_ALPHABET = ((string.ascii_letters + string.digits) * 5).encode()[:256]
 
-MIN_PRIORITY = 1
 DEFAULT_PRIORITY = 3
 MAX_PRIORITY = 5
 

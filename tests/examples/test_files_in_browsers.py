@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page
 
-from tests.examples.conftest import CHROMIUM, LiveServer
+from tests.examples.conftest import LiveServer
 
 SCRIPT = b"<script>document.title='ran';fetch('/ran-by-script?message=ran')</script>"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="fetch(\'/ran\')">%s</svg>' % SCRIPT
@@ -26,19 +25,6 @@ FILES = {
     "both.html": GIF + SCRIPT,
     "text.txt": SCRIPT,
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.fail(f"{CHROMIUM} is missing: install Chromium to test what browsers do")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -54,4 +54,3 @@ CURRENT = PushoverLimits()
 LEGACY = PushoverLimits(
     message_chars=512, title_chars=512, combined_chars=512, expire_max_s=86_400, expire_tolerated_s=86_400
 )
-PROFILES = {"current": CURRENT, "legacy": LEGACY}
