@@ -55,7 +55,7 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     people, first = await _open_people(settings, stack)
     directory = Directory(people, clock)
     await directory.load()
-    deliveries = Deliveries(directory)
+    deliveries = Deliveries(directory, upstream=bool(settings.upstream_base_url))
     store = await stack.enter_async_context(
         MessageDatabase.open(
             settings.data_dir,

@@ -31,8 +31,11 @@ def _enter_sending(core: Core) -> None:
     store, timetable, sending = core.data.store, core.timetable, core.sending
 
     async def release(now: float) -> float | None:
-        while await store.release_due(now, _RELEASE_BATCH) == _RELEASE_BATCH:
-            pass
+        released = _RELEASE_BATCH
+        while released == _RELEASE_BATCH:
+            released = await store.release_due(now, _RELEASE_BATCH)
+            if released:
+                timetable.note("errands", now)
         return await store.next_due()
 
     timetable.when_due("repeat", sending.receipts.repeat)

@@ -69,7 +69,7 @@ def _account(entry: AccountEntry) -> Account:
         role=Role(entry.role),
         email=entry.email,
         emails=entry.verified_emails,
-        devices=entry.devices,
+        devices=entry.client_devices,
         stream=entry.stream,
         totp_secret=entry.totp_secret,
         quiet_hours=entry.quiet_hours,

@@ -28,6 +28,7 @@ from ntfyish.model.people import (
     TopicKey,
     declared_device_id,
 )
+from ntfyish.model.push import PushDevice, PushKind
 from ntfyish.model.sound import CustomSound
 from ntfyish.model.subscription import Subscriber, Subscription
 from ntfyish.model.team import TeamToken
@@ -162,6 +163,29 @@ class Directory:
         """Return the account's Open Client devices: name -> id, those that the configuration names first."""
         return self._index.client_devices.get(account.name, _NO_DEVICES)
 
+    def has_push_devices(self, topic: str) -> bool:
+        """Whether messages to `topic` are pushed to any device. Also called in the writer's thread."""
+        return topic in self._index.push_devices
+
+    def push_devices(self, topic: str) -> Sequence[PushDevice]:
+        """Return the devices that get what is sent to `topic`, as long as they may read it; no dead ones.
+
+        What comes to an account's inbox goes to its devices with a name.
+        """
+        return self._index.push_devices.get(topic, ())
+
+    def push_names(self, account: Account) -> Sequence[str]:
+        """Return the names of the account's devices that are pushed to."""
+        return tuple(device.name for device in self.push_devices(account.user_key) if device.name)
+
+    def find_push_device(self, device_id: str) -> PushDevice | None:
+        """Return the device of that id, dead or alive."""
+        return self._index.push_devices_by_id.get(device_id)
+
+    def find_push_token(self, kind: PushKind, token: str, bundle_id: str = "") -> PushDevice | None:
+        """Return the device with that token, dead or alive."""
+        return self._index.push_tokens.get((kind, token, bundle_id))
+
     def find_device(self, device_id: str) -> Device | None:
         """Return the registered device of that id."""
         return self._index.devices.get(device_id)
@@ -232,8 +256,23 @@ class _Index:
         }
         for device in people.devices:
             self.client_devices.setdefault(device.account, {})[device.name] = device.id
+        self.push_devices_by_id = {device.id: device for device in people.push_devices}
+        self.push_tokens = {(one.kind, one.token, one.bundle_id): one for one in people.push_devices}
+        self.push_devices = _by_topic(people.push_devices, self.accounts)
         self.access_list = AccessList(people.access)
         self.password_cost = _usual_cost(people.accounts)
+
+
+def _by_topic(devices: Sequence[PushDevice], accounts: Mapping[str, Account]) -> dict[str, list[PushDevice]]:
+    found: dict[str, list[PushDevice]] = {}
+    for device in devices:
+        if device.dead_at:
+            continue
+        account = accounts.get(device.account) if device.name else None
+        inbox = () if account is None else (account.user_key,)
+        for topic in dict.fromkeys((*inbox, *device.topics)):
+            found.setdefault(topic, []).append(device)
+    return found
 
 
 def _usual_cost(accounts: Sequence[Account]) -> int:

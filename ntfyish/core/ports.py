@@ -23,6 +23,7 @@ from ntfyish.model.people import (
     Tier,
     TopicKey,
 )
+from ntfyish.model.push import Delivery, Push, PushDevice, PushKind, PushOutcome, PushState
 from ntfyish.model.query import Since
 from ntfyish.model.receipt import Receipt
 from ntfyish.model.sound import CustomSound
@@ -116,7 +117,55 @@ class NewGlance:
     state: bytes = field(repr=False)
 
 
-StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry | NewAttachment | NewGlance
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushedMessage:
+    """A message that is pushed to devices.
+
+    Attributes:
+        request: the id of the publisher's request (`Draft.request`); "" for none.
+        owner: who may ask what became of it (`Draft.owner`); "" for nobody.
+        collapse_id: pushes of an earlier message of the same topic with this id that still wait are
+            superseded.
+        created_at, expires_at: Unix seconds.
+        line: its canonical JSON.
+    """
+
+    id: str
+    request: str
+    owner: str
+    topic: str
+    collapse_id: str
+    created_at: float
+    expires_at: int
+    line: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """A device that a message is to be pushed to, as it is now; `name` is "" for one without."""
+
+    device_id: str
+    destination: str
+    kind: PushKind
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewPushes:
+    """Pushes of one message, to be entered; those that are there already stay as they are.
+
+    Attributes:
+        state: PENDING, or DROPPED for what there is no room for.
+        due_at: Unix seconds.
+    """
+
+    message: PushedMessage
+    targets: tuple[PushTarget, ...]
+    due_at: float
+    state: PushState = PushState.PENDING
+
+
+StoreExtra = NewReceipt | CalledBack | Errand | QueueEntry | NewAttachment | NewGlance | NewPushes
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +351,98 @@ class Outbox(Protocol):
         """Have an errand done again at `due_at`; nothing if it has been replaced meanwhile."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimedPush:
+    """A push that is being done.
+
+    Attributes:
+        entry: its number in the outbox.
+        message: shared by all pushes of that message in one claim.
+        attempt: 1 for the first.
+        reason: the service's last word; "" before the first try.
+    """
+
+    entry: int
+    message: PushedMessage
+    device_id: str
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushNote:
+    """What became of a try: `state` PENDING with `due_at` for another one, or how it ended.
+
+    Attributes:
+        attempted: whether the try counts; one that was interrupted before it began does not.
+        at: Unix seconds.
+    """
+
+    entry: int
+    state: PushState
+    reason: str
+    at: float
+    due_at: float = 0.0
+    attempted: bool = True
+
+
+class PushOutbox(Protocol):
+    """Pushes, in the same database as the messages; `NewPushes` among the extras enters them.
+
+    Writes are durable when the call returns. Raises: Unavailable as `MessageStore`.
+    """
+
+    async def claim_pushes(
+        self, destination: str, now: float, until: float, limit: int
+    ) -> Sequence[ClaimedPush]:
+        """Take at most `limit` pushes to a destination that are due, earliest first.
+
+        They are due again at `until`, lest a crash lose them. Costs what it returns.
+        """
+
+    async def waiting_destinations(self) -> Sequence[tuple[str, float, int]]:
+        """Return (destination, when its first pending push is due, how many are pending)."""
+
+    async def next_push(self, destination: str) -> float | None:
+        """Return when the first pending push to a destination is due, or None."""
+
+    async def oldest_push(self) -> float | None:
+        """Return when the oldest pending push was created (Unix seconds), or None."""
+
+    async def note_pushes(self, notes: Sequence[PushNote]) -> None:
+        """Write what became of tries; a push that is no longer pending (superseded) stays as it is."""
+
+    async def expire_pushes(self, now: float, created_before: float, limit: int = 500) -> int:
+        """End at most `limit` pending pushes that are over, as EXPIRED; return how many.
+
+        Over is what was created before that time (Unix seconds) or whose message has expired at `now`, as
+        far as nobody is at work on it.
+        """
+
+    async def purge_pushes(self, created_before: float, limit: int = 500) -> int:
+        """Delete at most `limit` pushes that are not pending, of messages older than that; return how many.
+
+        A message goes with its last push.
+        """
+
+    async def find_deliveries(self, id: str, owner: str) -> Sequence[Delivery] | None:
+        """Return the pushes of a message, by its id, its request's, or its sequence's, oldest message first.
+
+        None if there is no such message of that owner that was pushed.
+        """
+
+
+class PushSender(Protocol):
+    """Pushes to the devices of some destinations. Never raises for what a service or network does."""
+
+    @property
+    def capacity(self) -> int:
+        """How many pushes to one destination may be under way at once."""
+
+    async def send(self, push: Push) -> PushOutcome:
+        """Try once, within half a minute."""
+
+
 Record = (
     Account
     | App
@@ -317,6 +458,7 @@ Record = (
     | Subscriber
     | TeamToken
     | CustomSound
+    | PushDevice
 )
 
 
@@ -376,6 +518,7 @@ class People:
     subscribers: tuple[Subscriber, ...] = ()
     teams: tuple[TeamToken, ...] = ()
     sounds: tuple[CustomSound, ...] = ()
+    push_devices: tuple[PushDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,6 +571,23 @@ class GlanceStore(Protocol):
         """Return the JSON object that was written last."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeadDevice:
+    """A push device that its service has disowned.
+
+    Attributes:
+        gone_at: Unix seconds since when; 0 if the service does not say.
+        at: Unix seconds at which we heard.
+        reason: the service's word.
+    """
+
+    device_id: str
+    token: str = field(repr=False)
+    gone_at: float
+    at: float
+    reason: str
+
+
 class PeopleStore(Protocol):
     """Who is known, and who may do what. Other processes (the command line) write to it too.
 
@@ -449,6 +609,16 @@ class PeopleStore(Protocol):
 
     async def touch_tokens(self, used: Sequence[tuple[str, int, str]]) -> None:
         """Note uses of tokens: (token hash, Unix seconds, address). Does not count as a change."""
+
+    async def touch_devices(self, devices: Sequence[str], registered_at: int) -> None:
+        """Note that push devices (ids) were registered again, unchanged. Does not count as a change."""
+
+    async def bury_devices(self, dead: Sequence[DeadDevice]) -> int:
+        """Remove push devices that their service has disowned, in one transaction; return how many.
+
+        One with another token by now, or that was registered after `gone_at` (0: whenever), stays. One that
+        is declared is marked dead instead.
+        """
 
     async def reconcile(self, declared: People) -> None:
         """Make what is marked `declared` in the store equal to `declared`, in one transaction."""

@@ -11,9 +11,19 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
-from ntfyish.core.deliveries import Deliveries
+from ntfyish.core.deliveries import Deliveries, Wishes
 from ntfyish.core.letters import letter_errand
-from ntfyish.core.ports import Bus, Clock, Count, MessageStore, NewAttachment, NewReceipt, Post, StoreExtra
+from ntfyish.core.ports import (
+    Bus,
+    Clock,
+    Count,
+    Errand,
+    MessageStore,
+    NewAttachment,
+    NewReceipt,
+    Post,
+    StoreExtra,
+)
 from ntfyish.model.acl import Permission
 from ntfyish.model.line import decode, encode
 from ntfyish.model.message import Content, Draft, Event, KeptFile, Message, MessageId, Published, new_id
@@ -89,10 +99,15 @@ class Publisher:
                 with_button(message, self._link(receipt.id, addressee.secret))
                 for message, addressee in zip(messages, receipt.addressees, strict=True)
             )
-        posts = [
-            self._post(message, draft.due_at, replaces=replaces, send=messages[0].id, cache=draft.cache)
-            for message in messages
-        ]
+        wishes = Wishes(
+            send=messages[0].id,
+            owner=draft.owner,
+            request=draft.request,
+            queue=draft.cache,  # what is not to be cached is not queued either
+            push=draft.push,
+            upstream=not draft.unifiedpush,
+        )
+        posts = [self._post(message, draft.due_at, replaces=replaces, wishes=wishes) for message in messages]
         if draft.file is not None:
             posts = [_with_file(post, draft.file) for post in posts]
         now = self._clock.now()
@@ -104,7 +119,7 @@ class Publisher:
         if kept or replaces or counts or extras or any(post.extras for post in posts):
             await self._store.post(posts, counts, extras)
         self.announce_unkept(posts)
-        if draft.email:
+        if any(isinstance(extra, Errand) for post in posts for extra in post.extras):
             self._errand_due(now)
         if receipt is not None and receipt.next_at:
             self._repeat_due(receipt.next_at)
@@ -157,18 +172,21 @@ class Publisher:
             for one in addressees
         ]
         return [
-            self._post(with_button(message, self._link(receipt.id, one.secret)), 0, replaces=False)
+            self._post(
+                with_button(message, self._link(receipt.id, one.secret)),
+                0,
+                replaces=False,
+                wishes=Wishes(owner=receipt.owner),
+            )
             for message, one in zip(messages, addressees, strict=True)
         ]
 
-    def _post(
-        self, message: Message, due_at: int, *, replaces: bool, send: str = "", cache: bool = True
-    ) -> Post:
+    def _post(self, message: Message, due_at: int, *, replaces: bool, wishes: Wishes) -> Post:
         """Return a message as the store takes it. Also called in the writer's thread."""
         deliveries = self._deliveries
         kept = bool(message.expires) and (bool(due_at) or deliveries.has_stream(message.topic))
-        # What is scheduled is planned when it is released; what is not to be cached is not queued either.
-        extras = deliveries.plan(message, send=send) if cache and not due_at else ()
+        # What is scheduled is planned when it is released.
+        extras = deliveries.plan(message, wishes) if not due_at else ()
         return Post(message, encode(message), due_at, replaces, kept, extras)
 
     def _begin(self, emergency: Emergency, messages: Sequence[Message], draft: Draft) -> Receipt:

@@ -135,6 +135,10 @@ class Draft:
         email: the address that the message is also sent to; "" for none.
         file: the file that `content.attachment` describes, complete and on disk; None for none of ours.
         variants: what it says instead to some of its topics.
+        owner: who may ask what became of it, as `core.receipts` names owners; "" for nobody.
+        request: the id of the publisher's request, by which the owner can ask, too; "" for none.
+        push: whether devices are pushed to (ntfy's ``Firebase: no`` and UnifiedPush say no).
+        unifiedpush: it is for an app on a phone, by way of UnifiedPush.
     """
 
     content: Content = field(default=EMPTY)
@@ -146,6 +150,10 @@ class Draft:
     email: str = ""
     file: KeptFile | None = None
     variants: Mapping[str, Content] = field(default_factory=dict)
+    owner: str = ""
+    request: str = ""
+    push: bool = True
+    unifiedpush: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ntfyish.model.acl import EVERYONE
 from ntfyish.model.durations import format_duration, format_size
 from ntfyish.model.topic import DISALLOWED
+from ntfyish.settings.entries import PushDeviceEntry, TopicDeviceEntry
 from ntfyish.settings.schema import Settings, owned_tokens
 
 
@@ -161,6 +162,57 @@ def _aliases_differ(settings: Settings) -> Iterator[str]:
         yield f"the alias {name} is declared twice"
 
 
+def _push_apps_differ(settings: Settings) -> Iterator[str]:
+    for name in _twice(
+        f"{app.bundle_id} ({'sandbox' if app.sandbox else 'production'})" for app in settings.apns
+    ):
+        yield f"the app {name} is there twice"
+
+
+def _push_devices_have_apps(settings: Settings) -> Iterator[str]:
+    apps: set[tuple[str, bool | None]] = {(app.bundle_id, app.sandbox) for app in settings.apns}
+    apps |= {(app.bundle_id, None) for app in settings.apns}
+    seen: set[tuple[str, str]] = set()
+    devices: list[PushDeviceEntry | TopicDeviceEntry] = [*settings.topic_devices]
+    devices += (device for account in settings.accounts for device in account.push_devices)
+    for device in devices:
+        if (device.bundle_id, device.sandbox) not in apps:
+            yield f"apns has no such app: {device.bundle_id}"
+        if (device.token, device.bundle_id) in seen:
+            yield f"two devices of the app {device.bundle_id} have the same token"
+        seen.add((device.token, device.bundle_id))
+
+
+def _web_push_is_complete(settings: Settings) -> Iterator[str]:
+    needed = {
+        "web-push-public-key": settings.web_push_public_key,
+        "web-push-private-key": settings.web_push_private_key,
+        "web-push-email-address": settings.web_push_email_address,
+    }
+    if not any(needed.values()):
+        return
+    for key, value in needed.items():
+        if not value:
+            yield f"needs {key}, too"
+    if not settings.base_url:
+        yield "needs base-url"
+
+
+def _web_push_warns_before(settings: Settings) -> Iterator[str]:
+    if settings.web_push_expiry_warning_duration_s >= settings.web_push_expiry_duration_s:
+        longest = format_duration(settings.web_push_expiry_duration_s)
+        yield f"must be less than web-push-expiry-duration, which is {longest}"
+
+
+def _upstream_is_another(settings: Settings) -> Iterator[str]:
+    if settings.upstream_base_url and not settings.base_url:
+        yield "needs base-url, by which the messages are known there"
+    if settings.upstream_base_url and settings.upstream_base_url == settings.base_url:
+        yield "must be another server than base-url"
+    if settings.upstream_access_token and not settings.upstream_base_url:
+        yield "upstream-access-token needs upstream-base-url"
+
+
 def _keys_have_topics(settings: Settings) -> Iterator[str]:
     for key in settings.keys:
         if key.topic in DISALLOWED or key.topic in settings.disallowed_topics:
@@ -194,4 +246,12 @@ CHECKS = (
     Check(("enable-signup", "enable-login"), _signup_needs_login),
     Check(("require-login", "enable-login"), _required_login_needs_login),
     Check(("keys", "disallowed-topics"), _keys_have_topics),
+    Check(("apns",), _push_apps_differ),
+    Check(("accounts", "apns", "topic-devices"), _push_devices_have_apps),
+    Check(
+        ("web-push-public-key", "web-push-private-key", "web-push-email-address", "base-url"),
+        _web_push_is_complete,
+    ),
+    Check(("web-push-expiry-warning-duration", "web-push-expiry-duration"), _web_push_warns_before),
+    Check(("upstream-base-url", "base-url", "upstream-access-token"), _upstream_is_another),
 )

@@ -17,10 +17,14 @@ from ntfyish.settings.values import (
     EVERYBODY_WORD,
     AccountName,
     AliasName,
+    BundleId,
     Count,
     Device,
+    DeviceToken,
     EmailAddress,
     Entries,
+    FilePath,
+    HostPort,
     Items,
     Key,
     MailPriority,
@@ -154,6 +158,77 @@ class AliasEntry(Entry):
     ignore_timestamps: Switch = False
 
 
+class PushDeviceEntry(Entry):
+    """A declared device that is pushed to through APNs.
+
+    Attributes:
+        token: the device token, in hex.
+        sandbox: None for what the app's entry in `apns` says (production if it has both).
+    """
+
+    name: Device
+    kind: Annotated[Literal["apns"], Word] = "apns"
+    token: DeviceToken = Field(repr=False)
+    bundle_id: BundleId
+    sandbox: Switch | None = None
+    topics: Annotated[tuple[Topic, ...], Items] = ()
+
+
+class TopicDeviceEntry(Entry):
+    """A declared device that is pushed the messages of topics, whoever publishes there."""
+
+    topics: Annotated[tuple[Topic, ...], Items]
+    kind: Annotated[Literal["apns"], Word] = "apns"
+    token: DeviceToken = Field(repr=False)
+    bundle_id: BundleId
+    sandbox: Switch | None = None
+
+    @model_validator(mode="after")
+    def _has_topics(self) -> Self:
+        if not self.topics:
+            raise ValueError("needs topics")
+        return self
+
+
+class ApnsEntry(Entry):
+    """An app whose devices are pushed to, and what Apple knows us by.
+
+    Attributes:
+        key_file: Apple's key (.p8, PEM), with `key_id` and `team_id`; or
+        certificate_file: certificate and private key in one PEM file.
+        endpoint: host and port instead of Apple's.
+        ca_file: certificates (PEM) that the endpoint's is checked against; the system's if None.
+        payload_keys: other names for the payload's custom keys: ours -> the app's.
+    """
+
+    bundle_id: BundleId
+    key_file: FilePath | None = None
+    certificate_file: FilePath | None = None
+    key_id: Text = ""
+    team_id: Text = ""
+    sandbox: Switch = False
+    endpoint: HostPort = None
+    ca_file: FilePath | None = None
+    payload_keys: dict[Text, Text] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> Self:
+        if (self.key_file is None) == (self.certificate_file is None):
+            raise ValueError("needs either a key-file or a certificate-file")
+        if self.key_file is not None and not (self.key_id and self.team_id):
+            raise ValueError("key-file needs key-id and team-id")
+        if "aps" in self.payload_keys.values():
+            raise ValueError("payload-keys: aps is Apple's own")
+        if len(set(self.payload_keys.values())) != len(self.payload_keys):
+            raise ValueError("payload-keys: two keys have the same name")
+        return self
+
+
+def _device(value: object) -> object:
+    """Tell a device that is an Open Client's, by its name alone, from one that says more."""
+    return value if isinstance(value, dict | PushDeviceEntry) else str(value).strip()
+
+
 class AccountEntry(Entry):
     """A declared account.
 
@@ -162,7 +237,7 @@ class AccountEntry(Entry):
         password_hash: bcrypt; "" if there is none.
         user_key: "" for one that the store makes, and then keeps.
         email, verified_emails: its primary address, and others that are its own.
-        devices: names of Open Client devices, which are active at once.
+        devices: names of Open Client devices, which are active at once; and devices that are pushed to.
         totp_secret: base32; "" if a password is enough.
         quiet_hours: as "22:00-07:00", in `time_zone`; "" for none.
     """
@@ -175,7 +250,7 @@ class AccountEntry(Entry):
     email: EmailAddress = ""
     verified_emails: Annotated[tuple[EmailAddress, ...], Items] = ()
     aliases: Annotated[tuple[AliasEntry, ...], Entries] = ()
-    devices: Annotated[tuple[Device, ...], Items] = ()
+    devices: Annotated[tuple[Annotated[Device | PushDeviceEntry, BeforeValidator(_device)], ...], Items] = ()
     stream: Switch = True
     totp_secret: Annotated[Text, AfterValidator(_totp_secret)] = Field("", repr=False)
     quiet_hours: Annotated[Text, AfterValidator(_quiet_hours)] = ""
@@ -188,6 +263,23 @@ class AccountEntry(Entry):
         if self.password and self.password_hash:
             raise ValueError("has both a password and a password-hash; one of them is enough")
         return self
+
+    @model_validator(mode="after")
+    def _devices_differ(self) -> Self:
+        names = [*self.client_devices, *(device.name for device in self.push_devices)]
+        if len(set(names)) != len(names):
+            raise ValueError("devices: two of them have the same name")
+        return self
+
+    @property
+    def client_devices(self) -> tuple[str, ...]:
+        """The names of the Open Client devices."""
+        return tuple(device for device in self.devices if isinstance(device, str))
+
+    @property
+    def push_devices(self) -> tuple[PushDeviceEntry, ...]:
+        """The devices that are pushed to."""
+        return tuple(device for device in self.devices if isinstance(device, PushDeviceEntry))
 
 
 class AppEntry(Entry):

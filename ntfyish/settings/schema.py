@@ -22,12 +22,14 @@ from pydantic_settings import (
 from ntfyish.settings.entries import (
     AccessLine,
     AccountEntry,
+    ApnsEntry,
     AppEntry,
     GroupEntry,
     KeyEntry,
     OwnedTokenEntry,
     SubscriptionEntry,
     TokenLine,
+    TopicDeviceEntry,
     UserLine,
 )
 from ntfyish.settings.values import (
@@ -230,7 +232,8 @@ class Settings(BaseSettings):
     accounts: Annotated[tuple[AccountEntry, ...], Entries] = _setting(
         (),
         "Accounts. password or password-hash (bcrypt); role: user or admin; user-key is made when left out;"
-        " devices are Open Client devices; stream: false stops delivery to the inbox topic; with"
+        " devices are Open Client devices, by name, and devices of apps that are pushed to (see apns);"
+        " stream: false stops delivery to the inbox topic; with"
         " totp-secret (base32) an Open Client's login needs a code, too; in quiet-hours messages come"
         " silently, unless their priority is high; default-sound is for messages without a sound;"
         " e-mail goes out to email and verified-emails; e-mail to one of the aliases comes in with that"
@@ -240,7 +243,10 @@ class Settings(BaseSettings):
         " its account may.",
         example='\n- name: phil\n  password: "change me"\n  role: user\n'
         "  user-key: uQiRzpo4DXghDmr9QzzfQu27cmVRsG\n  email: phil@example.org\n"
-        "  devices: [droid2, iphone]\n  stream: true\n  totp-secret: JBSWY3DPEHPK3PXP\n"
+        "  devices:\n    - droid2\n    - name: iphone\n      kind: apns\n"
+        "      token: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+        "      bundle-id: app.example\n      sandbox: false\n      topics: [alerts]\n"
+        "  stream: true\n  totp-secret: JBSWY3DPEHPK3PXP\n"
         '  quiet-hours: "22:00-07:00"\n  time-zone: Europe/Berlin\n  default-sound: bike\n'
         "  verified-emails: [phil@example.com]\n  aliases:\n    - name: phil-backups\n      sound: bike\n"
         "      priority: -1\n      device: droid2\n      ignore-timestamps: true\n"
@@ -343,6 +349,11 @@ class Settings(BaseSettings):
     visitor_prefix_bits_ipv6: Count = _setting(
         64, "IPv6 addresses that have these first bits in common are one visitor.", ge=1, le=128
     )
+    visitor_subscriber_rate_limiting: Switch = _setting(
+        False,
+        "Count messages of UnifiedPush against who subscribes to the topic instead of who publishes; refuse"
+        " them where nobody does.",
+    )
     global_topic_limit: Count = _setting(15_000, "Topics in use at once, by all visitors.", ge=1, le=_MOST)
 
     pushover_profile: Annotated[Literal["current", "legacy"], Word] = _setting(
@@ -389,6 +400,75 @@ class Settings(BaseSettings):
         "Networks and addresses that callbacks of receipts may reach though they are not public, as in a home"
         " network. Callbacks are POSTs to URLs that publishers name.",
         example='["127.0.0.1", "192.168.0.0/16"]',
+    )
+
+    apns: Annotated[tuple[ApnsEntry, ...], Entries] = _setting(
+        (),
+        "Apps for iOS and the like whose devices are pushed to through APNs. key-file (.p8) with key-id and"
+        " team-id, or certificate-file (certificate and key, PEM); sandbox: true for devices of the"
+        " development environment; endpoint and ca-file name another server than Apple's; payload-keys give"
+        " custom keys of the payload other names.",
+        section="Pushes",
+        example="\n- bundle-id: app.example\n  key-file: /etc/ntfyish/AuthKey.p8\n  key-id: KEYID12345\n"
+        "  team-id: TEAMID1234\n  sandbox: false\n  endpoint: api.push.apple.com:443\n"
+        "  payload-keys:\n    isEncrypted: encrypted",
+        secret=True,
+    )
+    topic_devices: Annotated[tuple[TopicDeviceEntry, ...], Entries] = _setting(
+        (),
+        "Devices that are pushed the messages of topics, and that belong to no account.",
+        example="\n- topics: [alerts, backups]\n  kind: apns\n"
+        "  token: fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\n"
+        "  bundle-id: app.example\n  sandbox: false",
+        secret=True,
+    )
+    push_connections: Count = _setting(4, "Connections to APNs for each of the apps, at most.", ge=1, le=64)
+    push_expiry_duration_s: Seconds = _setting(
+        21 * _DAY_S,
+        "How long APNs keeps a message without ttl for a device that is switched off.",
+        ge=1,
+        le=_LATEST_S,
+    )
+    push_retry_duration_s: Seconds = _setting(
+        _DAY_S, "How long a push is tried again while its service cannot be reached.", ge=60, le=_LATEST_S
+    )
+    push_status_duration_s: Seconds = _setting(
+        _DAY_S, "How long a publisher can ask what became of its pushes.", ge=60, le=_LATEST_S
+    )
+    push_queue_limit: Count = _setting(
+        1_000_000, "Pushes that may wait; further ones are dropped.", ge=1, le=_MOST
+    )
+    web_push_public_key: Text = _setting(
+        "",
+        "Public key of Web Push (VAPID); ntfyish webpush keys makes a pair. Needs web-push-private-key,"
+        " web-push-email-address, base-url, and the extra webpush (pip install 'ntfyish[webpush]').",
+        example='"BNYf..."',
+    )
+    web_push_private_key: Text = _setting(
+        "", "Private key of Web Push (VAPID).", example='"9xVU..."', secret=True
+    )
+    web_push_email_address: EmailAddress = _setting(
+        "", "Whom browsers' push services may write to about our pushes.", example="admin@example.com"
+    )
+    web_push_expiry_duration_s: Seconds = _setting(
+        60 * _DAY_S, "How long a browser is pushed to that has not been back.", ge=1, le=10 * _LATEST_S
+    )
+    web_push_expiry_warning_duration_s: Seconds = _setting(
+        55 * _DAY_S, "After how long it is told so.", ge=1, le=10 * _LATEST_S
+    )
+    web_push_endpoint_allow: Annotated[tuple[Text, ...], Items] = _setting(
+        (),
+        "Hosts of push services that browsers may name, besides those of the known ones.",
+        example="[push.example.com]",
+    )
+    upstream_base_url: BaseUrl = _setting(
+        "",
+        "Another ntfy server, which is told of every new message by poll requests (no content), so that"
+        " ntfy's app for iOS fetches it from here. Needs base-url.",
+        example='"https://ntfy.sh"',
+    )
+    upstream_access_token: Text = _setting(
+        "", "Access token at that server.", example='"tk_exampleexampleexampleexample3"', secret=True
     )
 
     smtp_server_listen: Listen = _setting(
@@ -459,6 +539,15 @@ class Settings(BaseSettings):
     )
     storage_busy_timeout_s: Seconds = _setting(
         5.0, "How long to wait for a database that another process has locked.", ge=0, le=3600
+    )
+
+    enable_metrics: Switch = _setting(
+        False, "Answer /metrics with figures for Prometheus, to everybody.", section="Metrics"
+    )
+    metrics_listen_http: Listen = _setting(
+        None,
+        "Address for /metrics alone, as host:port; it is not answered on the other addresses then.",
+        example='"127.0.0.1:9090"',
     )
 
     log_level: Annotated[Literal["debug", "info", "warn", "error"], Word] = _setting(

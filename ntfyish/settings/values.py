@@ -23,6 +23,7 @@ from ntfyish.model.durations import parse_duration, parse_size
 from ntfyish.model.errors import Invalid
 from ntfyish.model.mail_address import HOST, is_mail_address
 from ntfyish.model.people import ACCOUNT_NAME_PATTERN, ALIAS_PATTERN, DEVICE_PATTERN, KEY_PATTERN
+from ntfyish.model.push import APNS_TOKEN_PATTERN, BUNDLE_ID_PATTERN
 from ntfyish.model.topic import TOPIC_PATTERN
 
 _SWITCHES = {
@@ -308,6 +309,12 @@ Name = Annotated[Text, AfterValidator(_name)]
 Topic = Annotated[Text, AfterValidator(_matching(TOPIC_PATTERN, "must be 1 to 64 of A-Z a-z 0-9 _ -"))]
 Key = Annotated[Text, AfterValidator(_matching(KEY_PATTERN, "must be 30 letters and digits"))]
 Device = Annotated[Text, AfterValidator(_matching(DEVICE_PATTERN, "must be 1 to 25 of A-Z a-z 0-9 _ -"))]
+DeviceToken = Annotated[
+    Text, AfterValidator(_matching(APNS_TOKEN_PATTERN, "must be hex digits")), AfterValidator(str.lower)
+]
+BundleId = Annotated[
+    Text, AfterValidator(_matching(BUNDLE_ID_PATTERN, "must be letters, digits, dots and hyphens"))
+]
 Pattern = Annotated[
     Text, AfterValidator(_matching(PATTERN, "must be 1 to 64 of A-Z a-z 0-9 _ - and * for anything"))
 ]

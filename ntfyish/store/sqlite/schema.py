@@ -141,6 +141,35 @@ MESSAGES = Schema(
                  state BLOB NOT NULL,
                  PRIMARY KEY (topic, device)) WITHOUT ROWID""",
         ),
+        (
+            """CREATE TABLE pushed_messages (
+                 entry INTEGER PRIMARY KEY,
+                 id TEXT NOT NULL UNIQUE,
+                 request TEXT NOT NULL,
+                 owner TEXT NOT NULL,
+                 topic TEXT NOT NULL,
+                 collapse_id TEXT NOT NULL,
+                 created_at REAL NOT NULL,
+                 expires_at INTEGER NOT NULL,
+                 line BLOB NOT NULL)""",
+            "CREATE INDEX pushed_messages_by_request ON pushed_messages (request) WHERE request <> ''",
+            "CREATE INDEX pushed_messages_by_collapse_id ON pushed_messages (collapse_id, topic)",
+            "CREATE INDEX pushed_messages_by_created_at ON pushed_messages (created_at)",
+            """CREATE TABLE pushes (
+                 entry INTEGER PRIMARY KEY,
+                 message INTEGER NOT NULL REFERENCES pushed_messages (entry) ON DELETE CASCADE,
+                 device TEXT NOT NULL,
+                 destination TEXT NOT NULL,
+                 kind TEXT NOT NULL,
+                 name TEXT NOT NULL,
+                 state TEXT NOT NULL,
+                 reason TEXT NOT NULL DEFAULT '',
+                 attempts INTEGER NOT NULL DEFAULT 0,
+                 due REAL NOT NULL,
+                 changed_at REAL NOT NULL,
+                 UNIQUE (message, device))""",
+            "CREATE INDEX pushes_by_due ON pushes (destination, due) WHERE state = 'pending'",
+        ),
     ),
 )
 
@@ -313,6 +342,27 @@ PEOPLE = Schema(
                  UNION ALL SELECT key FROM topic_keys
                  UNION ALL SELECT key FROM delivery_groups
                  UNION ALL SELECT key FROM subscribers""",
+        ),
+        (
+            """CREATE TABLE push_devices (
+                 id TEXT PRIMARY KEY NOT NULL,
+                 kind TEXT NOT NULL,
+                 account TEXT REFERENCES accounts (name) ON DELETE CASCADE,
+                 name TEXT NOT NULL,
+                 topics TEXT NOT NULL,
+                 token TEXT NOT NULL,
+                 bundle_id TEXT NOT NULL,
+                 sandbox INTEGER NOT NULL,
+                 auth TEXT NOT NULL,
+                 p256dh TEXT NOT NULL,
+                 address TEXT NOT NULL,
+                 registered_at INTEGER NOT NULL,
+                 warned_at INTEGER NOT NULL,
+                 dead_at INTEGER NOT NULL,
+                 dead_reason TEXT NOT NULL,
+                 declared INTEGER NOT NULL,
+                 UNIQUE (kind, token, bundle_id))""",
+            "CREATE UNIQUE INDEX push_devices_by_name ON push_devices (account, name) WHERE name <> ''",
         ),
     ),
 )

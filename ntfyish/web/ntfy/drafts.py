@@ -188,6 +188,7 @@ def _draft(
         if use is not BodyUse.UPLOAD:
             message, encoding = _message(params, use, body, more, None)
             return Draft(content=Content(message=message, encoding=encoding))
+    unifiedpush = params.flag("unifiedpush") or params.get("content_encoding") == "aes128gcm"
     attachment = _attachment(params)
     icon = _icon(params)
     email = _email(params, find_address)
@@ -210,6 +211,7 @@ def _draft(
             event=Event.POLL_REQUEST,
             cache=False,
             poll_id=poll_id,
+            push=params.flag("firebase", True),
         )
     if use is BodyUse.UPLOAD:
         if not limits.uploads:
@@ -234,6 +236,8 @@ def _draft(
         due_at=due_at,
         cache=cache,
         email=email,
+        push=not unifiedpush and params.flag("firebase", True),
+        unifiedpush=unifiedpush,
     )
 
 

@@ -163,7 +163,12 @@ class Messages:
                 fields["receipt"] = await self._publisher.publish_to_nobody(emergency)
             fields["info"] = _NO_DEVICES
             return answer.success(fields)
-        draft = replace(draft, variants=_variants(recipients, draft.content))
+        draft = replace(
+            draft,
+            variants=_variants(recipients, draft.content),
+            owner=app_owner(app),
+            request=answer.request_id,
+        )
         if emergency is not None:
             emergency = replace(emergency, groups=_groups(recipients))
         try:
