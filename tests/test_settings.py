@@ -672,7 +672,7 @@ def test_declared_people_are_accounts_apps_keys_and_tokens(config: Path) -> None
         f"keys: [{{key: t{KEY[1:]}, topic: alerts}}]\n"
         "pushover-monthly-limit: 77\n",
     )
-    people = declared_people(settings)
+    people = declared_people(settings, 1_750_000_000)
     phil, vera, ben = people.accounts
     assert (phil.role, phil.user_key, phil.devices, phil.stream) == (Role.ADMIN, KEY, ("droid2",), False)
     assert phil.password_hash.startswith("$2b$10$")
@@ -700,7 +700,7 @@ def test_declared_people_are_also_limited_tokens_access_entries_and_groups(confi
         f"groups: [{{name: G, key: {KEY}, account: phil,\n"
         "  members: [{account: phil}, {account: vera, device: pad, memo: m, enabled: false}]}]\n",
     )
-    people = declared_people(settings)
+    people = declared_people(settings, 1_750_000_000)
     bell, other = people.tokens
     assert (bell.account, bell.label, bell.permissions) == ("phil", "bell", {Permission.WRITE})
     assert bell.patterns == ("door", "up*")

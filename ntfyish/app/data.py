@@ -52,7 +52,7 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     hub = Hub(asyncio.get_running_loop().call_soon)
     bus = LocalBus(hub)
-    people, first = await _open_people(settings, stack)
+    people, first = await _open_people(settings, clock, stack)
     directory = Directory(people, clock)
     await directory.load()
     deliveries = Deliveries(directory, upstream=bool(settings.upstream_base_url))
@@ -76,10 +76,12 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     )
 
 
-async def _open_people(settings: Settings, stack: AsyncExitStack) -> tuple[PeopleDatabase, FirstStart | None]:
+async def _open_people(
+    settings: Settings, clock: Clock, stack: AsyncExitStack
+) -> tuple[PeopleDatabase, FirstStart | None]:
     """Open the database of people, with those in it whom the configuration declares and a first one."""
     people = await stack.enter_async_context(
         PeopleDatabase.open(settings.data_dir, busy_timeout_s=settings.storage_busy_timeout_s)
     )
-    await people.reconcile(declared_people(settings))
+    await people.reconcile(declared_people(settings, clock.now()))
     return people, await make_first(people, monthly_limit=settings.pushover_monthly_limit)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import People
 from ntfyish.model.acl import AclEntry, Permission
@@ -19,15 +22,19 @@ from ntfyish.model.people import (
     TopicKey,
     UserKey,
 )
+from ntfyish.model.push import PushDevice, PushKind, new_push_device_id
 from ntfyish.model.subscription import Subscription
 from ntfyish.settings import (
     AccessEntry,
     AccountEntry,
     AliasEntry,
+    ApnsEntry,
     AppEntry,
     GroupEntry,
     OwnedTokenEntry,
+    PushDeviceEntry,
     Settings,
+    TopicDeviceEntry,
     owned_tokens,
 )
 
@@ -35,11 +42,14 @@ _PERMISSIONS = {"publish": Permission.WRITE, "subscribe": Permission.READ}
 _HINT_LENGTH = 11
 
 
-def declared_people(settings: Settings) -> People:
+def declared_people(settings: Settings, now: float) -> People:
     """Return everybody whom `settings` declare, for `PeopleStore.reconcile`.
 
     Hashes the passwords that are given in plain text: some 50 ms each. A `user_key` of "" asks the store to
     make one, or to keep the one it made before.
+
+    Args:
+        now: Unix seconds; when a push device that the store does not know yet was registered.
     """
     return People(
         accounts=tuple(_account(entry) for entry in (*settings.accounts, *settings.auth_users)),
@@ -53,6 +63,7 @@ def declared_people(settings: Settings) -> People:
             for entry in settings.subscriptions
         ),
         aliases=tuple(_alias(entry, alias) for entry in settings.accounts for alias in entry.aliases),
+        push_devices=tuple(_push_devices(settings, int(now))),
     )
 
 
@@ -89,6 +100,35 @@ def _alias(entry: AccountEntry, alias: AliasEntry) -> MailAlias:
         ignore_timestamps=alias.ignore_timestamps,
         declared=True,
     )
+
+
+def _push_devices(settings: Settings, now: int) -> Iterator[PushDevice]:
+    for account in settings.accounts:
+        for entry in account.push_devices:
+            yield replace(_push_device(settings, entry, now), account=account.name, name=entry.name)
+    for topic_entry in settings.topic_devices:
+        yield _push_device(settings, topic_entry, now)
+
+
+def _push_device(settings: Settings, entry: PushDeviceEntry | TopicDeviceEntry, now: int) -> PushDevice:
+    sandbox = entry.sandbox
+    if sandbox is None:
+        sandbox = default_sandbox(settings.apns, entry.bundle_id)
+    return PushDevice(
+        id=new_push_device_id(),
+        kind=PushKind(entry.kind),
+        topics=tuple(dict.fromkeys(entry.topics)),
+        token=entry.token,
+        bundle_id=entry.bundle_id,
+        sandbox=sandbox,
+        registered_at=now,
+        declared=True,
+    )
+
+
+def default_sandbox(apps: Iterable[ApnsEntry], bundle_id: str) -> bool:
+    """Whether devices of an app that do not say so are of the sandbox: if it has nothing else."""
+    return not any(app.bundle_id == bundle_id and not app.sandbox for app in apps)
 
 
 def _app(entry: AppEntry, monthly_limit: int) -> App:

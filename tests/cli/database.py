@@ -31,7 +31,7 @@ def declare(data_dir: Path, config: Path) -> None:
 
     async def reconcile() -> None:
         async with PeopleDatabase.open(data_dir) as people:
-            await people.reconcile(declared_people(load({}, {}, config)))
+            await people.reconcile(declared_people(load({}, {}, config), 1_750_000_000))
 
     data_dir.mkdir(exist_ok=True)
     asyncio.run(reconcile())

@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ntfyish.core.ports import Add, Change, People, PeopleChange, Put, Record, Remove
+from ntfyish.core.ports import Add, Change, DeadDevice, People, PeopleChange, Put, Record, Remove
 from ntfyish.model.errors import Conflict
 from ntfyish.model.people import Account, Group, TopicKey, UserKey, new_key
 from ntfyish.model.subscription import Subscriber
 from ntfyish.store.sqlite.database import Database, connect_to_write
 from ntfyish.store.sqlite.failures import WORK_FAILURES, refusal
 from ntfyish.store.sqlite.people_declared import reconcile
+from ntfyish.store.sqlite.people_push_devices import bury_devices, touch_devices
 from ntfyish.store.sqlite.people_tables import (
     ACCOUNTS,
     ALIASES,
@@ -29,6 +30,7 @@ from ntfyish.store.sqlite.people_tables import (
     ENTRIES,
     GROUPS,
     KEYS,
+    PUSH_DEVICES,
     SECRETS,
     SOUNDS,
     SUBSCRIBERS,
@@ -95,7 +97,23 @@ class PeopleDatabase:
         `load` returns the uses noted here; those that another process notes come with the next change.
         """
         if used:
-            await self._run(partial(self._touch, tuple(used)))
+            await self._note(partial(_note_uses, used=tuple(used)))
+
+    async def touch_devices(self, devices: Sequence[str], registered_at: int) -> None:
+        """Note that push devices (ids) were registered again, unchanged. Does not count as a change.
+
+        Devices that are gone are passed over. As with tokens, it is in what this object loads next.
+        """
+        if devices:
+            await self._note(partial(touch_devices, ids=tuple(devices), registered_at=registered_at))
+
+    async def bury_devices(self, dead: Sequence[DeadDevice]) -> int:
+        """Remove push devices that their service has disowned, in one transaction; return how many.
+
+        One with another token by now, or that was registered after `gone_at` (0: whenever), stays. One that
+        is declared is marked dead instead, and counts.
+        """
+        return await self._write(partial(bury_devices, dead=tuple(dead))) if dead else 0
 
     async def sound_file(self, name: str) -> bytes | None:
         """Return the file of the custom sound of that name."""
@@ -108,7 +126,8 @@ class PeopleDatabase:
 
         What is declared is marked so, whatever it says itself. It takes over a record of the same identity.
         An account keeps what it does not declare: its user key (without one it gets a new one), password
-        hash, tier, sync topic, preferences. What is no longer declared goes, an account with all it has.
+        hash, tier, sync topic, preferences. What is no longer declared goes, an account with all it has. What
+        a push device keeps: see `reconcile_push_devices`.
 
         Tiers are not declared: those in `declared` are ignored.
 
@@ -125,22 +144,24 @@ class PeopleDatabase:
         except WORK_FAILURES as error:
             raise refusal(error) from error
 
-    async def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        def counted(connection: sqlite3.Connection) -> None:
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def counted(connection: sqlite3.Connection) -> T:
             before = connection.total_changes
-            work(connection)
+            result = work(connection)
             if connection.total_changes != before:
                 connection.execute("UPDATE revision SET number = number + 1")
+            return result
 
-        await self._run(partial(_in_transaction, counted))
+        return await self._run(partial(_in_transaction, counted))
 
-    def _touch(self, used: tuple[tuple[str, int, str], ...], connection: sqlite3.Connection) -> None:
-        def note(connection: sqlite3.Connection) -> None:
-            for token_hash, used_at, origin in used:
-                note_use(connection, token_hash, used_at, origin)
+    async def _note(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Write what does not count as a change, but is to be in what is loaded next."""
 
-        _in_transaction(note, connection)
-        self._snapshot = None
+        def noted(connection: sqlite3.Connection) -> None:
+            _in_transaction(work, connection)
+            self._snapshot = None
+
+        await self._run(noted)
 
     def _load(self, connection: sqlite3.Connection) -> People:
         connection.execute("BEGIN")
@@ -162,6 +183,7 @@ class PeopleDatabase:
                     subscribers=SUBSCRIBERS.load(connection),
                     teams=TEAMS.load(connection),
                     sounds=SOUNDS.load(connection),
+                    push_devices=PUSH_DEVICES.load(connection),
                 )
         finally:
             if connection.in_transaction:
@@ -170,13 +192,14 @@ class PeopleDatabase:
         return self._snapshot
 
 
-def _in_transaction(work: Callable[[sqlite3.Connection], None], connection: sqlite3.Connection) -> None:
+def _in_transaction(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
     if connection.in_transaction:  # a rollback failed as well
         connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        work(connection)
+        result = work(connection)
         connection.execute("COMMIT")
+        return result
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -186,6 +209,11 @@ def _revision(connection: sqlite3.Connection) -> int:
     """Return a number that grows with each change, whoever makes it."""
     (number,) = connection.execute("SELECT number FROM revision").fetchone()
     return int(number)
+
+
+def _note_uses(connection: sqlite3.Connection, used: Sequence[tuple[str, int, str]]) -> None:
+    for token_hash, used_at, origin in used:
+        note_use(connection, token_hash, used_at, origin)
 
 
 def _apply(connection: sqlite3.Connection, changes: Sequence[PeopleChange]) -> None:

@@ -14,6 +14,8 @@ from ntfyish.core.ports import People
 from ntfyish.model.acl import EVERYONE, AclEntry
 from ntfyish.model.errors import Conflict, NotFound, Reason
 from ntfyish.model.people import AccessToken, Account, App, Group, MailAlias, UserKey, new_key
+from ntfyish.model.push import PushDevice
+from ntfyish.store.sqlite.people_push_devices import reconcile_push_devices
 from ntfyish.store.sqlite.people_table import Identity, Table
 from ntfyish.store.sqlite.people_tables import (
     ACCOUNTS,
@@ -54,6 +56,7 @@ def reconcile(connection: sqlite3.Connection, declared: People) -> None:
             wanted = replace(wanted, declared=True)
             if wanted != known:
                 table.put(connection, wanted)
+    reconcile_push_devices(connection, declared.push_devices)
 
 
 def _stored(connection: sqlite3.Connection, table: Table[Any]) -> Stored:
@@ -89,12 +92,13 @@ def _put_accounts(connection: sqlite3.Connection, declared: Sequence[Account]) -
 
 def _check_accounts(connection: sqlite3.Connection, declared: People) -> None:
     """Name the accounts that are missing, which a foreign key does not."""
-    owned: tuple[App | AccessToken | AclEntry | Group | MailAlias, ...] = (
+    owned: tuple[App | AccessToken | AclEntry | Group | MailAlias | PushDevice, ...] = (
         *declared.apps,
         *declared.tokens,
         *declared.access,
         *declared.groups,
         *declared.aliases,
+        *(device for device in declared.push_devices if device.account),
     )
     named = {record.account for record in owned} | {
         member.account for group in declared.groups for member in group.members

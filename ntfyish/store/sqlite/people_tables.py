@@ -27,6 +27,7 @@ from ntfyish.model.people import (
     Tier,
     TopicKey,
 )
+from ntfyish.model.push import PushDevice, PushKind
 from ntfyish.model.sound import CustomSound, SoundKind
 from ntfyish.model.subscription import Subscriber, Subscription
 from ntfyish.model.team import TeamToken
@@ -272,6 +273,28 @@ SOUNDS = Table(
     ),
     write_rest=_write_sound,
 )
+PUSH_DEVICES = Table(
+    name="push_devices",
+    make=PushDevice,
+    columns=(
+        Column(name="id"),
+        Column(name="kind", write=_value_of, read={kind.value: kind for kind in PushKind}.__getitem__),
+        Column(name="account", write=_null_if_blank, read=_blank_if_null),
+        Column(name="name"),
+        Column(name="topics", write=_list_text, read=_list_of),
+        Column(name="token"),
+        Column(name="bundle_id"),
+        Column(name="sandbox", read=bool),
+        Column(name="auth"),
+        Column(name="p256dh"),
+        Column(name="address"),
+        Column(name="registered_at"),
+        Column(name="warned_at"),
+        Column(name="dead_at"),
+        Column(name="dead_reason"),
+        _DECLARED,
+    ),
+)
 
 TABLES: Mapping[type[Record], Table[Any]] = {
     Account: ACCOUNTS,
@@ -288,4 +311,5 @@ TABLES: Mapping[type[Record], Table[Any]] = {
     Subscriber: SUBSCRIBERS,
     TeamToken: TEAMS,
     CustomSound: SOUNDS,
+    PushDevice: PUSH_DEVICES,
 }
