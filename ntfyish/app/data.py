@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from ntfyish.bus.local import LocalBus
+from ntfyish.core.counters import Counters
 from ntfyish.core.declared import declared_people
 from ntfyish.core.deliveries import Deliveries, TellingBus
 from ntfyish.core.directory import Directory
@@ -26,9 +27,11 @@ class Data:
     """What is kept, and who hears of it.
 
     Attributes:
+        counters: what happens from now on; whoever does it counts.
         first: what was made at the first start, or None.
     """
 
+    counters: Counters
     hub: Hub
     bus: LocalBus
     people: PeopleDatabase
@@ -50,6 +53,7 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         DatabaseUnusable: the data cannot be used as it is.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    counters = Counters()
     hub = Hub(asyncio.get_running_loop().call_soon)
     bus = LocalBus(hub)
     people, first = await _open_people(settings, clock, stack)
@@ -66,6 +70,7 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
         )
     )
     return Data(
+        counters=counters,
         hub=hub,
         bus=bus,
         people=people,
