@@ -5,7 +5,7 @@ One class per port, with what callers may rely on: units, order, errors, concurr
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -334,15 +334,19 @@ class Outbox(Protocol):
     """
 
     async def claim(
-        self, now: float, until: float, busy: Sequence[str], limit: int
+        self, now: float, until: float, rooms: Mapping[str, int], busy: Sequence[str]
     ) -> Sequence[ClaimedErrand]:
-        """Take at most `limit` errands that are due, earliest first, and none to the destinations in `busy`.
+        """Take errands that are due: of each kind in `rooms` at most so many, earliest first.
 
-        At most one to each destination. They are due again at `until`, lest a crash lose them.
+        None to the destinations in `busy`, and at most one to each other. They are due again at `until`,
+        lest a crash lose them. Costs what it returns, and what waits for its destination.
         """
 
-    async def next_errand(self, busy: Sequence[str]) -> float | None:
-        """Return when the next errand is due that does not go to a destination in `busy`, or None."""
+    async def next_errand(self, kinds: Sequence[str], busy: Sequence[str]) -> float | None:
+        """Return when the next errand of these kinds is due that does not go to one in `busy`, or None."""
+
+    async def drop_errands(self, kind: str, due_before: float, limit: int = 500) -> int:
+        """Delete at most `limit` errands that were due before then (Unix seconds); return how many."""
 
     async def finish(self, claimed: ClaimedErrand, extras: Sequence[StoreExtra] = ()) -> None:
         """Delete an errand that is done, and write `extras`; nothing if it has been replaced meanwhile."""
@@ -610,8 +614,11 @@ class PeopleStore(Protocol):
     async def touch_tokens(self, used: Sequence[tuple[str, int, str]]) -> None:
         """Note uses of tokens: (token hash, Unix seconds, address). Does not count as a change."""
 
-    async def touch_devices(self, devices: Sequence[str], registered_at: int) -> None:
-        """Note that push devices (ids) were registered again, unchanged. Does not count as a change."""
+    async def touch_devices(self, devices: Sequence[str], registered_at: int) -> int:
+        """Note that push devices (ids) were registered again, unchanged. Does not count as a change.
+
+        Returns how many of them there are: some may be gone by now.
+        """
 
     async def bury_devices(self, dead: Sequence[DeadDevice]) -> int:
         """Remove push devices that their service has disowned, in one transaction; return how many.

@@ -7,7 +7,7 @@ owner. Everything is small, so one connection serves reads and writes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from typing import TypeVar
 from ntfyish.core.ports import Add, Change, DeadDevice, People, PeopleChange, Put, Record, Remove
 from ntfyish.model.errors import Conflict
 from ntfyish.model.people import Account, Group, TopicKey, UserKey, new_key
+from ntfyish.model.push import PushDevice
 from ntfyish.model.subscription import Subscriber
 from ntfyish.store.sqlite.database import Database, connect_to_write
 from ntfyish.store.sqlite.failures import WORK_FAILURES, refusal
@@ -58,6 +59,7 @@ class PeopleDatabase:
         # Both belong to the thread.
         self._seen_revision = 0
         self._snapshot: People | None = None
+        self._touched: dict[str, int] = {}
 
     @classmethod
     @asynccontextmanager
@@ -99,13 +101,12 @@ class PeopleDatabase:
         if used:
             await self._note(partial(_note_uses, used=tuple(used)))
 
-    async def touch_devices(self, devices: Sequence[str], registered_at: int) -> None:
+    async def touch_devices(self, devices: Sequence[str], registered_at: int) -> int:
         """Note that push devices (ids) were registered again, unchanged. Does not count as a change.
 
-        Devices that are gone are passed over. As with tokens, it is in what this object loads next.
+        Returns how many of them there are. As with tokens, it is in what this object loads next.
         """
-        if devices:
-            await self._note(partial(touch_devices, ids=tuple(devices), registered_at=registered_at))
+        return await self._run(partial(self._touch, tuple(devices), registered_at)) if devices else 0
 
     async def bury_devices(self, dead: Sequence[DeadDevice]) -> int:
         """Remove push devices that their service has disowned, in one transaction; return how many.
@@ -154,6 +155,12 @@ class PeopleDatabase:
 
         return await self._run(partial(_in_transaction, counted))
 
+    def _touch(self, ids: tuple[str, ...], registered_at: int, connection: sqlite3.Connection) -> int:
+        work = partial(touch_devices, ids=ids, registered_at=registered_at)
+        count = _in_transaction(work, connection)
+        self._touched.update(dict.fromkeys(ids, registered_at))
+        return count
+
     async def _note(self, work: Callable[[sqlite3.Connection], None]) -> None:
         """Write what does not count as a change, but is to be in what is loaded next."""
 
@@ -185,10 +192,15 @@ class PeopleDatabase:
                     sounds=SOUNDS.load(connection),
                     push_devices=PUSH_DEVICES.load(connection),
                 )
+            elif self._touched:
+                # Apps register whenever they start: reading everything again each time would be too slow.
+                devices = tuple(_touched(one, self._touched) for one in self._snapshot.push_devices)
+                self._snapshot = replace(self._snapshot, push_devices=devices)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         self._seen_revision = revision
+        self._touched.clear()
         return self._snapshot
 
 
@@ -209,6 +221,12 @@ def _revision(connection: sqlite3.Connection) -> int:
     """Return a number that grows with each change, whoever makes it."""
     (number,) = connection.execute("SELECT number FROM revision").fetchone()
     return int(number)
+
+
+def _touched(device: PushDevice, times: Mapping[str, int]) -> PushDevice:
+    if (registered_at := times.get(device.id)) is None:
+        return device
+    return replace(device, registered_at=max(device.registered_at, registered_at), warned_at=0)
 
 
 def _note_uses(connection: sqlite3.Connection, used: Sequence[tuple[str, int, str]]) -> None:

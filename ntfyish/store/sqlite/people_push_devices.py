@@ -19,15 +19,13 @@ _TokenKey = tuple[PushKind, str, str]
 _DISOWNED = "id = ? AND token = ? AND (registered_at <= ? OR ? = 0)"
 
 
-def touch_devices(connection: sqlite3.Connection, ids: Sequence[str], registered_at: int) -> None:
-    """Note that devices were registered again; one that is gone is passed over.
+def touch_devices(connection: sqlite3.Connection, ids: Sequence[str], registered_at: int) -> int:
+    """Note that devices were registered again, and return how many of them there are.
 
     One that was told that it is about to expire no longer is.
     """
-    connection.executemany(
-        "UPDATE push_devices SET registered_at = max(registered_at, ?), warned_at = 0 WHERE id = ?",
-        ((registered_at, id) for id in ids),
-    )
+    statement = "UPDATE push_devices SET registered_at = max(registered_at, ?), warned_at = 0 WHERE id = ?"
+    return connection.executemany(statement, ((registered_at, id) for id in ids)).rowcount
 
 
 def bury_devices(connection: sqlite3.Connection, dead: Sequence[DeadDevice]) -> int:
