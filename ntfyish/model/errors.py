@@ -50,6 +50,9 @@ class Reason(Enum):
     TIER_UNKNOWN = auto()
     SIGNUP_DISABLED = auto()
     JSON_INVALID = auto()
+    WEB_PUSH_INVALID = auto()
+    WEB_PUSH_ENDPOINT_UNKNOWN = auto()
+    WEB_PUSH_TOPICS = auto()
     # Who asks
     UNAUTHENTICATED = auto()
     FORBIDDEN = auto()

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
+from ntfyish.model.endpoint import endpoint_host
 from ntfyish.model.message import Message
 
 # Apple: of variable length, do not assume one; 32 bytes today.
@@ -162,3 +163,8 @@ def collapse_id(message: Message) -> str:
 def apns_destination(bundle_id: str, *, sandbox: bool) -> str:
     """Return the destination of an app's pushes."""
     return f"apns:{bundle_id}:sandbox" if sandbox else f"apns:{bundle_id}"
+
+
+def web_push_destination(endpoint: str) -> str:
+    """Return the destination of a browser's pushes: its push service, by the host of its endpoint."""
+    return f"webpush:{endpoint_host(endpoint)}"

@@ -95,6 +95,9 @@ WORDINGS: Mapping[Reason, Wording] = {
     Reason.ACCOUNT_UNKNOWN: Wording(40031, "invalid request: user does not exist"),
     Reason.CALL_DISABLED: Wording(40032, "invalid request: calling is disabled", "config/#phone-calls"),
     Reason.DELAY_WITH_CALL: Wording(40037, "invalid request: delayed call notifications are not supported"),
+    Reason.WEB_PUSH_INVALID: Wording(40038, "invalid request: web push payload malformed"),
+    Reason.WEB_PUSH_ENDPOINT_UNKNOWN: Wording(40039, "invalid request: web push endpoint unknown"),
+    Reason.WEB_PUSH_TOPICS: Wording(40040, "invalid request: too many web push topic subscriptions"),
     Reason.NAME_INVALID: Wording(40046, "invalid request: invalid username"),
     Reason.PASSWORD_INVALID: Wording(40059, "invalid request: password cannot be used"),
     # ntfy always has templates, so it has no code for this; the nearest is the one that fits templates
