@@ -54,7 +54,7 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     counters = Counters()
-    hub = Hub(asyncio.get_running_loop().call_soon)
+    hub = Hub(asyncio.get_running_loop().call_soon, counters=counters)
     bus = LocalBus(hub)
     people, first = await _open_people(settings, clock, stack)
     directory = Directory(people, clock)

@@ -56,4 +56,5 @@ def _mailbox(core: Core) -> Mailbox:
         limits=core.limits,
         publisher=core.sending.publisher,
         attachments=core.attachments,
+        counters=core.data.counters,
     )

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver
 
 from ntfyish.app.data import Data
 from ntfyish.app.extras import ExtraMissing
+from ntfyish.core.counters import Counters
 from ntfyish.core.errands import Errands
 from ntfyish.core.letters import EMAIL, Letters
 from ntfyish.core.ports import Clock, MailSender
@@ -63,9 +64,10 @@ async def open_sending(
         data.directory,
         clock,
         errand_due=lambda due_at: timetable.note("errands", due_at),
+        counters=data.counters,
     )
     callbacks = await stack.enter_async_context(Callbacks(clock, settings.callback_allow, resolver))
-    letters = _letters(settings, clock)
+    letters = _letters(settings, clock, data.counters)
     errands = Errands(
         data.store.outbox,
         clock,
@@ -89,16 +91,18 @@ def _publisher(
         repeat_due=lambda due_at: timetable.note("repeat", due_at),
         link=links,
         errand_due=lambda due_at: timetable.note("errands", due_at),
+        counters=data.counters,
     )
 
 
-def _letters(settings: Settings, clock: Clock) -> Letters:
+def _letters(settings: Settings, clock: Clock, counters: Counters) -> Letters:
     return Letters(
         _mail_sender(settings),
         clock,
         base_url=settings.base_url,
         from_address=settings.smtp_sender_from,
         verify=settings.smtp_sender_verify,
+        counters=counters,
     )
 
 

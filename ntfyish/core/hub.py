@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from ntfyish.core.counters import Counters
 from ntfyish.model.message import Published
 from ntfyish.model.query import Filter
 
@@ -141,10 +142,21 @@ class Lane:
 class _Channel:
     """The subscriptions that asked for the same set of topics."""
 
-    __slots__ = ("_batch", "_made", "_partial", "_waiting", "lanes", "queue", "running", "topics")
+    __slots__ = (
+        "_batch",
+        "_counters",
+        "_made",
+        "_partial",
+        "_waiting",
+        "lanes",
+        "queue",
+        "running",
+        "topics",
+    )
 
-    def __init__(self, topics: tuple[str, ...]) -> None:
+    def __init__(self, topics: tuple[str, ...], counters: Counters) -> None:
         self.topics = topics
+        self._counters = counters
         self.lanes: dict[tuple[Format, Filter | None, str], Lane] = {}
         self.queue: list[tuple[int, Published]] = []
         self.running = False
@@ -187,11 +199,12 @@ class _Channel:
             frame = lane.format.frame
             frames = self._made[lane.format] = [frame(published) for _, published in batch]
         count = len(lane.members)
-        admitted = _admit(lane, batch, frames) if lane.joining else 0
+        admitted = _admit(lane, batch, frames, self._counters) if lane.joining else 0
         if count:
-            data = _joined(lane.filter, batch, frames, 0)
+            data, messages = _joined(lane.filter, batch, frames, 0)
             if data:
                 self._partial = (data, lane.members, 0, count)
+                self._counters.deliveries += messages * count
         return admitted + 1
 
     def _finish(self) -> None:
@@ -207,33 +220,35 @@ class _Channel:
                 lane.joining.clear()
 
 
-def _admit(lane: Lane, batch: Sequence[tuple[int, Published]], frames: Sequence[bytes]) -> int:
+def _admit(
+    lane: Lane, batch: Sequence[tuple[int, Published]], frames: Sequence[bytes], counters: Counters
+) -> int:
     """Make members of who came before the batch was complete, and write to each what came after it."""
-    made: dict[int, bytes] = {}
+    made: dict[int, tuple[bytes, int]] = {}
     last = batch[-1][0]
     admitted = {one: number for one, number in lane.joining.items() if number < last}
     for subscription, joined_at in admitted.items():
         del lane.joining[subscription]
         first = next(place for place, (number, _) in enumerate(batch) if number > joined_at)
-        data = made.get(first)
-        if data is None:
-            data = made[first] = _joined(lane.filter, batch, frames, first)
+        if first not in made:
+            made[first] = _joined(lane.filter, batch, frames, first)
+        data, messages = made[first]
         lane.add(subscription)
         if data:
             _write(data, (subscription,))
+            counters.deliveries += messages
     return len(admitted)
 
 
 def _joined(
     filter: Filter | None, batch: Sequence[tuple[int, Published]], frames: Sequence[bytes], first: int
-) -> bytes:
-    """Return what passes `filter`, from place `first` of the batch on, as one piece."""
+) -> tuple[bytes, int]:
+    """Return what passes `filter`, from place `first` of the batch on, as one piece, and how many that is."""
     if filter is not None:
         accepts = filter.accepts
-        return b"".join(
-            [frames[place] for place in range(first, len(batch)) if accepts(batch[place][1].message)]
-        )
-    return frames[0] if len(frames) == 1 else b"".join(frames[first:])
+        passing = [frames[place] for place in range(first, len(batch)) if accepts(batch[place][1].message)]
+        return b"".join(passing), len(passing)
+    return (frames[0], 1) if len(frames) == 1 else (b"".join(frames[first:]), len(frames) - first)
 
 
 class Hub:
@@ -242,9 +257,16 @@ class Hub:
     Args:
         call_soon: schedules a callback on the event loop, after what is ready now.
         slice_size: how many writes are done before others get the loop.
+        counters: where it is counted what subscribers are handed, a lane at a time.
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object], slice_size: int = SLICE) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        slice_size: int = SLICE,
+        counters: Counters | None = None,
+    ) -> None:
+        self._counters = counters or Counters()
         self._call_soon = call_soon
         self._slice_size = slice_size
         self._channels: dict[tuple[str, ...], _Channel] = {}
@@ -265,7 +287,7 @@ class Hub:
         key = topics if len(topics) == 1 else tuple(sorted(topics))
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = _Channel(key)
+            channel = self._channels[key] = _Channel(key, self._counters)
             for topic in key:
                 self._by_topic.setdefault(topic, []).append(channel)
         lane_key = (format, filter, topic_text)

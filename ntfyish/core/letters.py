@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from ntfyish.core.counters import Counters
 from ntfyish.core.errands import Again, Done
 from ntfyish.core.ports import ClaimedErrand, Clock, Errand, MailOutcome, MailSender
 from ntfyish.model.emoji import find_emoji
@@ -52,11 +53,20 @@ class Letters:
         sender: None if the server sends no e-mail.
         base_url: what the addresses of topics begin with.
         verify: send only to the publisher's own addresses.
+        counters: where letters are counted that are sent or given up.
     """
 
     def __init__(
-        self, sender: MailSender | None, clock: Clock, *, base_url: str, from_address: str, verify: bool
+        self,
+        sender: MailSender | None,
+        clock: Clock,
+        *,
+        base_url: str,
+        from_address: str,
+        verify: bool,
+        counters: Counters | None = None,
     ) -> None:
+        self._counters = counters or Counters()
         self._sender = sender
         self._clock = clock
         self._base_url = base_url
@@ -101,14 +111,17 @@ class Letters:
         letter = compose(message, fields["to"], base_url=self._base_url, from_address=self._from_address)
         outcome = await self._sender.send(fields["to"], letter)
         if outcome is MailOutcome.ACCEPTED:
+            self._counters.emails_sent += 1
             return Done()
         if outcome is MailOutcome.REFUSED:
+            self._counters.email_send_failures += 1
             _log.warning("The e-mail for message %s is refused", message.id)
             return Done()
         return self._again(claimed, self._clock.now())
 
     def _again(self, claimed: ClaimedErrand, now: float) -> Done | Again:
         if now - claimed.created_at >= _GIVE_UP_S:
+            self._counters.email_send_failures += 1
             _log.warning("The e-mail for message %s is given up", claimed.errand.key)
             return Done()
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(claimed.attempt - 1, 20))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from ntfyish.core.access import Access, Grant
 from ntfyish.core.attachments import Attachments
+from ntfyish.core.counters import Counters
 from ntfyish.core.directory import Directory
 from ntfyish.core.limits import Limits, Visitor
 from ntfyish.core.logins import Logins
@@ -85,7 +86,9 @@ class Mailbox:
         limits: Limits,
         publisher: Publisher,
         attachments: Attachments | None = None,
+        counters: Counters | None = None,
     ) -> None:
+        self._counters = counters or Counters()
         self._rules = rules
         self._directory = directory
         self._access = access
@@ -103,6 +106,13 @@ class Mailbox:
             Forbidden: the topic may not be written to.
             LimitReached: too many were wrong from there.
         """
+        try:
+            return await self._find(recipient, peer)
+        except NtfyishError:
+            self._counters.email_receive_failures += 1
+            raise
+
+    async def _find(self, recipient: str, peer: str) -> Addressee:
         local, _, domain = recipient.rpartition("@")
         if len(recipient) > _LONGEST_ADDRESS or domain.lower() != self._rules.domain:
             raise NotFound
@@ -122,6 +132,14 @@ class Mailbox:
             Invalid: the mail says nothing.
             Unavailable: nothing was published.
         """
+        try:
+            await self._deliver(addressee, raw, peer)
+        except NtfyishError:
+            self._counters.email_receive_failures += 1
+            raise
+        self._counters.emails_received += 1
+
+    async def _deliver(self, addressee: Addressee, raw: bytes, peer: str) -> None:
         visitor = self._limits.visitor(peer, addressee.principal if addressee.account is None else ANONYMOUS)
         visitor.take_request()
         grant = self._grant(addressee)
@@ -129,7 +147,8 @@ class Mailbox:
         draft = self._draft(addressee, mail)
         taken = await visitor.take_message(addressee.topic)
         try:
-            await self._publish(visitor, grant, draft, mail.picture, taken.counts)
+            with self._publisher.attempt:
+                await self._publish(visitor, grant, draft, mail.picture, taken.counts)
         except NtfyishError:
             visitor.give_back(taken)
             raise

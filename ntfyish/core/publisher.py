@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
+from ntfyish.core.counters import Counters
 from ntfyish.core.deliveries import Deliveries, Wishes
 from ntfyish.core.letters import letter_errand
 from ntfyish.core.ports import (
@@ -25,10 +26,27 @@ from ntfyish.core.ports import (
     StoreExtra,
 )
 from ntfyish.model.acl import Permission
+from ntfyish.model.errors import NtfyishError
 from ntfyish.model.line import decode, encode
 from ntfyish.model.message import Content, Draft, Event, KeptFile, Message, MessageId, Published, new_id
 from ntfyish.model.people import new_key
 from ntfyish.model.receipt import Addressee, Emergency, Receipt, begin, with_button
+
+
+class _Attempt:
+    """Counts a publish that fails or is refused."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, NtfyishError):
+            self._counters.publish_failures += 1
 
 
 class Publisher:
@@ -42,6 +60,11 @@ class Publisher:
         link: makes the address of the button with which readers acknowledge, from a receipt and a secret;
             "" for no button.
         errand_due: called with the Unix seconds at which an errand has to be done.
+        counters: where publishes are counted.
+
+    Attributes:
+        attempt: a context that counts what fails or is refused in it; for dialects, around all that they do
+            with a message once its publisher was let in.
     """
 
     def __init__(
@@ -56,7 +79,10 @@ class Publisher:
         repeat_due: Callable[[float], None] = lambda due_at: None,
         link: Callable[[str, str], str] = lambda receipt, secret: "",
         errand_due: Callable[[float], None] = lambda due_at: None,
+        counters: Counters | None = None,
     ) -> None:
+        self._counters = counters or Counters()
+        self.attempt = _Attempt(self._counters)
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -85,6 +111,7 @@ class Publisher:
             Unavailable: nothing was published.
         """
         assert grant.permission is Permission.WRITE
+        began = self._clock.monotonic()
         receipt_id = "" if emergency is None else new_key("r")
         messages = tuple(self._stamp(topic, draft, receipt_id) for topic in grant.topics)
         if draft.file is not None:  # the first message and its file have the same id
@@ -123,7 +150,17 @@ class Publisher:
             self._errand_due(now)
         if receipt is not None and receipt.next_at:
             self._repeat_due(receipt.next_at)
+        self._count(draft, receipt, self._clock.monotonic() - began)
         return posts
+
+    def _count(self, draft: Draft, receipt: Receipt | None, seconds: float) -> None:
+        counters = self._counters
+        counters.note_publish(seconds)
+        if draft.unifiedpush:
+            counters.unifiedpush_published += 1
+        if receipt is not None:
+            counters.receipts_begun += 1
+            counters.receipt_sends += 1
 
     def announce_unkept(self, posts: Sequence[Post]) -> None:
         """Announce what the store has not kept, and so not announced."""
@@ -153,6 +190,7 @@ class Publisher:
             now=self._clock.now(),
         )
         await self._store.post((), (), (NewReceipt(receipt),))
+        self._counters.receipts_begun += 1
         return receipt.id
 
     def posts_again(self, receipt: Receipt, addressees: Sequence[Addressee], now: float) -> Sequence[Post]:

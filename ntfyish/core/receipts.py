@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from ntfyish.core.counters import Counters
 from ntfyish.core.directory import Directory
 from ntfyish.core.passwords import hash_access_token
 from ntfyish.core.ports import Clock, Errand, Post, ReceiptStore, Transition
@@ -78,6 +79,7 @@ class Receipts:
 
     Args:
         errand_due: called with the Unix seconds at which there is something in the outbox.
+        counters: where it is counted what becomes of them.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class Receipts:
         clock: Clock,
         *,
         errand_due: Callable[[float], None],
+        counters: Counters | None = None,
     ) -> None:
+        self._counters = counters or Counters()
         self._store = store
         self._publisher = publisher
         self._directory = directory
@@ -191,13 +195,27 @@ class Receipts:
     async def _cancel(self, ids: Sequence[str]) -> int:
         transition = cancelling(self._clock.now())
         changed = await self._store.change_receipts(ids, transition) if ids else ()
-        return sum(receipt is not None for receipt in changed)
+        cancelled = sum(receipt is not None for receipt in changed)
+        self._counters.receipts_cancelled += cancelled
+        return cancelled
 
     async def _acknowledge(self, id: str, by: _Acknowledger) -> Receipt:
         now = self._clock.now()
-        (receipt,) = await self._store.change_receipts([id], acknowledging(now, by.user_key, by.device))
+        acknowledge = acknowledging(now, by.user_key, by.device)
+        is_first = False
+
+        def transition(receipt: Receipt) -> Transition | None:
+            nonlocal is_first
+            after = acknowledge(receipt)
+            is_first = (
+                after is not None and after.receipt is not receipt
+            )  # of its last run
+            return after
+
+        (receipt,) = await self._store.change_receipts([id], transition)
         if receipt is None:
             raise NotFound(Reason.RECEIPT_UNKNOWN)
+        self._counters.receipts_acknowledged += is_first
         if receipt.callback:
             self._errand_due(now)
         return receipt
@@ -205,7 +223,7 @@ class Receipts:
     async def _send_again(self, due: Sequence[Receipt]) -> None:
         now = self._clock.now()
         groups = await self._find_groups(due)
-        sends = {receipt.id: self._posts(receipt, now, groups) for receipt in due}
+        sends = {one.id: self._posts(one, now, groups) if one.due(now) else () for one in due}
 
         def transition(receipt: Receipt) -> Transition | None:
             if receipt.due(now):
@@ -217,8 +235,12 @@ class Receipts:
         ids = list(sends)
         changed = await self._store.change_receipts(ids, transition, sum(map(len, sends.values())))
         for receipt in changed:
-            if receipt is not None and receipt.sends > 1 and receipt.state(now) is State.PENDING:
+            state = None if receipt is None else receipt.state(now)
+            if receipt is not None and receipt.sends > 1 and state is State.PENDING:
+                self._counters.receipt_sends += 1
                 self._publisher.announce_unkept(sends[receipt.id])
+            elif state is State.EXPIRED:
+                self._counters.receipts_expired += 1
 
     def _posts(self, receipt: Receipt, now: float, groups: dict[str, Group | None]) -> Sequence[Post]:
         addressees = [one for one in receipt.addressees if self._is_reached(one, groups)]

@@ -89,7 +89,8 @@ class Receipt:
         retry_s: seconds between two sends.
         expires_at: Unix seconds; what readers are told.
         ends_at: Unix seconds from which it is not pending any more: `expires_at`, or less after 50 sends.
-        next_at: Unix seconds of the next send; 0 if there is none.
+        next_at: Unix seconds of the next send, or of `ends_at` if there is none before; 0 if there is nothing
+            to wait for.
         sends: how many there have been.
         last_delivered_at: Unix seconds of the last one.
         acknowledged_at, cancelled_at, called_back_at: Unix seconds; 0 if it has not happened.
@@ -153,7 +154,7 @@ class Receipt:
             sends=sends,
             last_delivered_at=int(now),
             ends_at=ends_at,
-            next_at=next_at if next_at < ends_at else 0,
+            next_at=min(next_at, ends_at),
         )
 
     def acknowledge(self, now: float, by: str, device: str) -> Receipt | None:
@@ -205,7 +206,7 @@ def begin(
         retry_s=draft.retry_s,
         expires_at=expires_at,
         ends_at=expires_at,
-        next_at=next_at if addressees and next_at < expires_at else 0,
+        next_at=min(next_at, expires_at) if addressees else 0,
         sends=1 if addressees else 0,
         last_delivered_at=int(now) if addressees else 0,
         callback=draft.callback,
