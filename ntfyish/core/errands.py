@@ -1,8 +1,9 @@
 """Runs the errands of the outbox: claims what is due, hands it to whoever does that kind, and tries again.
 
-One errand to each destination is under way at a time, and so many altogether, so that a destination that
-hangs delays nobody but itself. A claim is a lease: what a crash interrupts is done again, so an errand is
-done at least once.
+Of each kind so many are under way at once, and to each destination one, so that a mail server or another
+server that hangs delays nobody but itself. A kind whose errands would all fail can be paused; then one goes
+alone, to see whether the others may follow. A claim is a lease: what a crash interrupts is done again, so an
+errand is done at least once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from ntfyish.core.ports import ClaimedErrand, Clock, Outbox, StoreExtra
@@ -19,7 +21,10 @@ from ntfyish.model.errors import Unavailable
 _log = logging.getLogger(__name__)
 
 LEASE_S = 60.0
+LONGEST_PAUSE_S = 3600.0
 _AFTER_FAILURE_S = 60.0
+_DROP_BATCH = 500
+_NO_PATIENCE: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,20 @@ class Again:
     due_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An errand has failed, and so would all others of its kind: none is begun before `until` (Unix seconds).
+
+    That is at most `LONGEST_PAUSE_S` away.
+    """
+
+    until: float
+
+
 class ErrandRunner(Protocol):
     """Does the errands of one kind."""
 
-    async def run(self, claimed: ClaimedErrand) -> Done | Again:
+    async def run(self, claimed: ClaimedErrand) -> Done | Again | Pause:
         """Do one, within `LEASE_S` seconds, and say what became of it."""
 
 
@@ -47,9 +62,11 @@ class Errands:
     """Does what is in the outbox.
 
     Args:
-        runners: kind -> who does it. Errands of other kinds are put off, in case a later version knows them.
+        runners: kind -> who does it. Errands of other kinds stay as they are, for a later version.
         due: called with the Unix seconds at which `run_due` is to be called.
-        most: errands under way at once.
+        most: errands of one kind under way at once.
+        patience_s: kind -> how many seconds an errand may be due without having its turn; one that has
+            waited longer is of no more use to anybody. Those of other kinds wait as long as it takes.
     """
 
     def __init__(
@@ -60,50 +77,108 @@ class Errands:
         runners: Mapping[str, ErrandRunner],
         *,
         due: Callable[[float], None],
-        most: int = 64,
+        most: int = 32,
+        patience_s: Mapping[str, float] = _NO_PATIENCE,
     ) -> None:
         self._outbox = outbox
         self._clock = clock
         self._tasks = tasks
-        self._runners = runners
+        self._lanes = {kind: _Lane(runner, most) for kind, runner in runners.items()}
         self._due = due
-        self._most = most
-        self._under_way: dict[int, str] = {}
+        self._patience_s = patience_s
 
     async def run_due(self, now: float) -> float | None:
         """Start what is due and has room; return when to be called again, in Unix seconds.
 
         Whatever waits for room, or for its destination, is started when there is: `due` is called then.
         """
-        while (room := self._most - len(self._under_way)) > 0:
-            found = await self._outbox.claim(now, now + LEASE_S, self._busy(), room)
-            for claimed in found:
-                self._under_way[claimed.entry] = claimed.errand.destination
-                self._tasks.spawn(self._do(claimed), f"{claimed.errand.kind} {claimed.entry}")
-            if len(found) < room:
-                return await self._outbox.next_errand(self._busy())
-        return None
+        rooms = self._rooms(now)
+        if rooms:
+            for claimed in await self._outbox.claim(now, now + LEASE_S, rooms, self._busy()):
+                self._begin(claimed)
+        resumed = [lane.paused_until for lane in self._lanes.values() if lane.is_paused(now)]
+        next_at = await self._outbox.next_errand(list(self._rooms(now)), self._busy())
+        return min(resumed if next_at is None else (*resumed, next_at), default=None)
+
+    async def drop_late(self) -> None:
+        """Delete the errands that have waited for longer than their kind's patience."""
+        now = self._clock.now()
+        for kind, patience_s in self._patience_s.items():
+            dropped = count = await self._outbox.drop_errands(kind, now - patience_s, _DROP_BATCH)
+            while count == _DROP_BATCH:
+                count = await self._outbox.drop_errands(kind, now - patience_s, _DROP_BATCH)
+                dropped += count
+            if dropped:
+                _log.warning("%d errands of kind %s have waited for too long and are dropped", dropped, kind)
+
+    def _rooms(self, now: float) -> dict[str, int]:
+        """Return how many errands may be begun, of the kinds that have room for any."""
+        return {kind: room for kind, lane in self._lanes.items() if (room := lane.room(now)) > 0}
 
     def _busy(self) -> list[str]:
-        return [destination for destination in self._under_way.values() if destination]
+        return [one for lane in self._lanes.values() for one in lane.under_way.values() if one]
 
-    async def _do(self, claimed: ClaimedErrand) -> None:
-        outcome: Done | Again = Again(self._clock.now() + _AFTER_FAILURE_S)
+    def _begin(self, claimed: ClaimedErrand) -> None:
+        errand = claimed.errand
+        lane = self._lanes[errand.kind]
+        lane.under_way[claimed.entry] = errand.destination
+        self._tasks.spawn(self._do(lane, claimed, is_trial=lane.on_trial), f"{errand.kind} {claimed.entry}")
+
+    async def _do(self, lane: _Lane, claimed: ClaimedErrand, is_trial: bool) -> None:
+        outcome: Done | Again | Pause = Again(self._clock.now() + _AFTER_FAILURE_S)
         try:
-            if (runner := self._runners.get(claimed.errand.kind)) is not None:
-                outcome = await runner.run(claimed)
+            outcome = await lane.runner.run(claimed)
         finally:
+            lane.note(outcome, is_trial)
             try:
                 await self._note(claimed, outcome)
             finally:
-                del self._under_way[claimed.entry]
+                del lane.under_way[claimed.entry]
                 self._due(self._clock.now())
 
-    async def _note(self, claimed: ClaimedErrand, outcome: Done | Again) -> None:
+    async def _note(self, claimed: ClaimedErrand, outcome: Done | Again | Pause) -> None:
         try:
             if isinstance(outcome, Done):
                 await self._outbox.finish(claimed, outcome.extras)
             else:
-                await self._outbox.postpone(claimed, outcome.due_at)
+                due_at = outcome.until if isinstance(outcome, Pause) else outcome.due_at
+                await self._outbox.postpone(claimed, due_at)
         except Unavailable as error:  # its lease runs out, and it is done again
             _log.warning("%s %d is not noted: %s", claimed.errand.kind, claimed.entry, error.reason.name)
+
+
+class _Lane:
+    """The errands of one kind.
+
+    Attributes:
+        under_way: entry -> destination of those that are being done.
+        paused_until: Unix seconds.
+        on_trial: whether there has been a pause, and none has succeeded since.
+    """
+
+    __slots__ = ("_most", "on_trial", "paused_until", "runner", "under_way")
+
+    def __init__(self, runner: ErrandRunner, most: int) -> None:
+        self.runner = runner
+        self._most = most
+        self.under_way: dict[int, str] = {}
+        self.paused_until = 0.0
+        self.on_trial = False
+
+    def is_paused(self, now: float) -> bool:
+        """Whether none may be begun. A pause is over, too, if the clock has been set back before it."""
+        return now < self.paused_until <= now + LONGEST_PAUSE_S
+
+    def room(self, now: float) -> int:
+        """Return how many may be begun."""
+        if self.is_paused(now):
+            return 0
+        return (1 if self.on_trial else self._most) - len(self.under_way)
+
+    def note(self, outcome: Done | Again | Pause, is_trial: bool) -> None:
+        """Take in what became of one. What was begun before a pause says nothing about its end."""
+        if isinstance(outcome, Pause):
+            self.paused_until = max(self.paused_until, outcome.until)
+            self.on_trial = True
+        elif is_trial:
+            self.on_trial = False

@@ -416,8 +416,10 @@ class PushOutbox(Protocol):
     async def note_pushes(self, notes: Sequence[PushNote]) -> None:
         """Write what became of tries; a push that is no longer pending (superseded) stays as it is."""
 
-    async def expire_pushes(self, now: float, created_before: float, limit: int = 500) -> int:
-        """End at most `limit` pending pushes that are over, as EXPIRED; return how many.
+    async def expire_pushes(
+        self, now: float, created_before: float, limit: int = 500
+    ) -> Mapping[PushKind, int]:
+        """End at most `limit` pending pushes that are over, as EXPIRED; return how many of which kind.
 
         Over is what was created before that time (Unix seconds) or whose message has expired at `now`, as
         far as nobody is at work on it.
@@ -432,7 +434,7 @@ class PushOutbox(Protocol):
     async def find_deliveries(self, id: str, owner: str) -> Sequence[Delivery] | None:
         """Return the pushes of a message, by its id, its request's, or its sequence's, oldest message first.
 
-        None if there is no such message of that owner that was pushed.
+        The newest ten thousand, if there are more. None if there is no such message of that owner that was pushed.
         """
 
 
@@ -445,6 +447,13 @@ class PushSender(Protocol):
 
     async def send(self, push: Push) -> PushOutcome:
         """Try once, within half a minute."""
+
+
+class BrowserSender(PushSender, Protocol):
+    """Pushes to browsers."""
+
+    async def warn(self, device: PushDevice) -> PushOutcome:
+        """Tell a browser that it will soon be pushed to no more. As `send`."""
 
 
 Record = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import orjson
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from ntfyish.store.sqlite.transaction import Transaction
     from ntfyish.store.sqlite.writer import Writer
 
-# The group's other columns are those of the row with the least `due` (SQLite's rule for a lone min()).
-CLAIM = """SELECT entry, kind, key, destination, payload, created_at, min(due), attempts FROM errands
-           WHERE due <= ? AND destination NOT IN (SELECT value FROM json_each(?))
-           GROUP BY iif(destination = '', 'e' || entry, 'd' || destination)
-           ORDER BY 7, entry LIMIT ?"""
-NEXT = """SELECT due FROM errands WHERE destination NOT IN (SELECT value FROM json_each(?))
+DUE = """SELECT entry, kind, key, destination, payload, created_at, due, attempts FROM errands
+         WHERE kind = ? AND due <= ? AND destination NOT IN (SELECT value FROM json_each(?))
+         ORDER BY due, entry"""
+NEXT = """SELECT due FROM errands WHERE kind = ? AND destination NOT IN (SELECT value FROM json_each(?))
           ORDER BY due LIMIT 1"""
+_DROP = """DELETE FROM errands WHERE entry IN
+           (SELECT entry FROM errands WHERE kind = ? AND due < ? ORDER BY due LIMIT ?)"""
 # A replacement is a new row, so that whoever is at work on the old one cannot delete it.
 _PUT = """INSERT OR REPLACE INTO errands (kind, key, destination, payload, created_at, due)
           VALUES (?, ?, ?, ?, ?, ?)"""
@@ -38,19 +39,29 @@ class OutboxTable:
         self._readers = readers
 
     async def claim(
-        self, now: float, until: float, busy: Sequence[str], limit: int
+        self, now: float, until: float, rooms: Mapping[str, int], busy: Sequence[str]
     ) -> Sequence[ClaimedErrand]:
         """Take errands that are due."""
-        passed = _json(busy)
+        rooms, passed = dict(rooms), tuple(busy)
         return await self._writer.submit(
-            lambda transaction: _claim(transaction.connection, now, until, passed, limit)
+            lambda transaction: _claim(transaction.connection, now, until, rooms, passed)
         )
 
-    async def next_errand(self, busy: Sequence[str]) -> float | None:
+    async def next_errand(self, kinds: Sequence[str], busy: Sequence[str]) -> float | None:
         """Return when the next errand is due."""
         passed = _json(busy)
-        row = await self._readers.run(lambda raw: raw.execute(NEXT, (passed,)).fetchone())
-        return None if row is None else float(row[0])
+
+        def find(connection: sqlite3.Connection) -> list[float]:
+            found = (connection.execute(NEXT, (kind, passed)).fetchone() for kind in kinds)
+            return [float(row[0]) for row in found if row is not None]
+
+        return min(await self._readers.run(find), default=None) if kinds else None
+
+    async def drop_errands(self, kind: str, due_before: float, limit: int = 500) -> int:
+        """Delete errands that have waited for too long."""
+        return await self._writer.submit(
+            lambda transaction: transaction.connection.execute(_DROP, (kind, due_before, limit)).rowcount
+        )
 
     async def finish(self, claimed: ClaimedErrand, extras: Sequence[StoreExtra] = ()) -> None:
         """Delete an errand that is done."""
@@ -76,19 +87,29 @@ def put_errand(connection: sqlite3.Connection, errand: Errand) -> None:
 
 
 def _claim(
-    connection: sqlite3.Connection, now: float, until: float, busy: str, limit: int
+    connection: sqlite3.Connection, now: float, until: float, rooms: Mapping[str, int], busy: Sequence[str]
 ) -> list[ClaimedErrand]:
-    rows = connection.execute(CLAIM, (now, busy, limit)).fetchall()
-    connection.executemany(_LEASE, [(until, row[0]) for row in rows])
-    return [
-        ClaimedErrand(
-            entry,
-            Errand(kind, key, bytes(payload), due, destination),
-            attempts + 1,
-            created_at,
-        )
-        for entry, kind, key, destination, payload, created_at, due, attempts in rows
-    ]
+    taken = set(busy)
+    claimed: list[ClaimedErrand] = []
+    for kind, room in rooms.items():
+        claimed += _first(connection.execute(DUE, (kind, now, _json(tuple(taken)))), room, taken)
+    connection.executemany(_LEASE, [(until, one.entry) for one in claimed])
+    return claimed
+
+
+def _first(rows: sqlite3.Cursor, room: int, taken: set[str]) -> Iterator[ClaimedErrand]:
+    """Yield the first `room` errands of `rows`, one to each destination, and none to those in `taken`."""
+    with closing(rows):
+        for entry, kind, key, destination, payload, created_at, due, attempts in rows:
+            if destination in taken:
+                continue
+            if destination:
+                taken.add(destination)
+            errand = Errand(kind, key, bytes(payload), due, destination)
+            yield ClaimedErrand(entry, errand, attempts + 1, created_at)
+            room -= 1
+            if not room:
+                return
 
 
 def _json(names: Sequence[str]) -> str:

@@ -169,6 +169,11 @@ MESSAGES = Schema(
                  changed_at REAL NOT NULL,
                  UNIQUE (message, device))""",
             "CREATE INDEX pushes_by_due ON pushes (destination, due) WHERE state = 'pending'",
+            "CREATE INDEX pushes_by_message ON pushes (message) WHERE state = 'pending'",
+        ),
+        (
+            "DROP INDEX errands_by_due",
+            "CREATE INDEX errands_by_kind ON errands (kind, due)",
         ),
     ),
 )
