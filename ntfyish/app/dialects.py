@@ -28,7 +28,7 @@ def make_router(core: Core, web: Web) -> Router:
     if core.attachments is not None:
         dialects.append(files(core.attachments, core.clock, ntfy))
     dialects.append(ntfy)
-    router = Router(dialects)
+    router = Router(dialects, core.data.counters)
     return router
 
 

@@ -33,20 +33,24 @@ from ntfyish.model.people import new_key
 from ntfyish.model.receipt import Addressee, Emergency, Receipt, begin, with_button
 
 
-class _Attempt:
-    """Counts a publish that fails or is refused."""
+class Attempt:
+    """Counts a publish that fails or is refused: by an error, or by `fail`."""
 
     __slots__ = ("_counters",)
 
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Attempt:
+        return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, NtfyishError):
-            self._counters.publish_failures += 1
+            self.fail()
+
+    def fail(self) -> None:
+        """Count a failure that is no error."""
+        self._counters.publish_failures += 1
 
 
 class Publisher:
@@ -82,7 +86,7 @@ class Publisher:
         counters: Counters | None = None,
     ) -> None:
         self._counters = counters or Counters()
-        self.attempt = _Attempt(self._counters)
+        self.attempt = Attempt(self._counters)
         self._store = store
         self._bus = bus
         self._clock = clock

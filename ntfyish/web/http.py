@@ -134,6 +134,7 @@ class Response:
     Attributes:
         headers: further header fields (names in any case), besides Content-Type, Content-Length and Date.
         close: end the connection afterwards.
+        code: ntfy's code of the error; 0 for none.
     """
 
     status: int = 200
@@ -141,6 +142,7 @@ class Response:
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     close: bool = False
+    code: int = 0
 
 
 class Source(Protocol):

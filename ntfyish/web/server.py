@@ -185,7 +185,8 @@ class AiohttpLane:
             return self._refuse_malformed()
         expect = raw.headers.get("Expect")
         if expect is not None and expect.lower() != "100-continue":
-            return web.Response(status=417, headers={"Server": SERVER})
+            self._router.count(raw.method, HTTPStatus.EXPECTATION_FAILED)
+            return web.Response(status=HTTPStatus.EXPECTATION_FAILED, headers={"Server": SERVER})
         body = StreamedBody(raw, self._body_timeout_s, self._body_min_rate)
         version = (1, 1) if raw.version >= (1, 1) else (1, 0)
         headers, repeated = _fields(raw)

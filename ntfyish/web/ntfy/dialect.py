@@ -203,19 +203,20 @@ class NtfyDialect:
     async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
         visitor = await self._visitor(request)
         grant = self._admit(visitor, topic)
-        self._check_length(visitor, request)
-        body, more = await request.body.read(self._limits.message_size_bytes)
-        draft = draft_from_request(
-            request,
-            body,
-            more,
-            self._clock.now(),
-            self._limits,
-            sequence_id=sequence_id,
-            find_address=partial(self._letters.address_for, visitor.principal),
-        )
-        emergency = self._emergency(visitor, request, draft)
-        return await self._send(visitor, grant, draft, request.body, emergency)
+        with self._publisher.attempt:
+            self._check_length(visitor, request)
+            body, more = await request.body.read(self._limits.message_size_bytes)
+            draft = draft_from_request(
+                request,
+                body,
+                more,
+                self._clock.now(),
+                self._limits,
+                sequence_id=sequence_id,
+                find_address=partial(self._letters.address_for, visitor.principal),
+            )
+            emergency = self._emergency(visitor, request, draft)
+            return await self._send(visitor, grant, draft, request.body, emergency)
 
     async def _publish_json(self, request: Request) -> Response:
         visitor = await self._visitor(request)
@@ -223,16 +224,19 @@ class NtfyDialect:
         body, more = await request.body.read(limit)
         topic, fields = parse_publish_json(body, more)
         grant = self._admit(visitor, topic)
-        find_address = partial(self._letters.address_for, visitor.principal)
-        draft = draft_from_json(request, fields, self._clock.now(), self._limits, find_address=find_address)
-        text = BufferedBody((fields.message or EMPTY_MESSAGE).encode())
-        emergency = self._emergency(visitor, request, draft, fields.values)
-        return await self._send(visitor, grant, draft, text, emergency)
+        with self._publisher.attempt:
+            find_address = partial(self._letters.address_for, visitor.principal)
+            now = self._clock.now()
+            draft = draft_from_json(request, fields, now, self._limits, find_address=find_address)
+            text = BufferedBody((fields.message or EMPTY_MESSAGE).encode())
+            emergency = self._emergency(visitor, request, draft, fields.values)
+            return await self._send(visitor, grant, draft, text, emergency)
 
     async def _publish_event(self, topic: str, sequence_id: str, event: Event, request: Request) -> Response:
         visitor = await self._visitor(request)
         grant = self._admit(visitor, topic)
-        return await self._send(visitor, grant, Draft(event=event, sequence_id=sequence_id))
+        with self._publisher.attempt:
+            return await self._send(visitor, grant, Draft(event=event, sequence_id=sequence_id))
 
     def _admit(self, visitor: Visitor, topic: str) -> Grant:
         """Let a publisher in, up to where its message is looked at."""

@@ -175,6 +175,7 @@ def error_response(error: NtfyishError) -> Response:
         body=_body(wording, error.detail),
         headers=tuple(headers),
         close=wording.close,
+        code=wording.code,
     )
 
 

@@ -110,6 +110,13 @@ class Messages:
         if app is None or not app.enabled:
             self._visitors.fail(request)
             return answer.refusal([faults.TOKEN_INVALID])
+        with self._publisher.attempt as attempt:
+            response = await self._send_for(app, request, answer, parameters)
+            if response.status >= 400:
+                attempt.fail()
+        return response
+
+    async def _send_for(self, app: App, request: Request, answer: Answer, parameters: Parameters) -> Response:
         found: list[Fault] = []
         recipients = await self._find_recipients(parameters, app, answer.request_id, found)
         if faults.USER_UNKNOWN in found:
