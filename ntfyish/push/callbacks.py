@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -98,13 +99,26 @@ class CheckedConnector(aiohttp.TCPConnector):
     """Connects only where `addresses` allows it, also to hosts that are written as addresses.
 
     Such hosts are not resolved; and what is resolved is connected to as resolved, without another look-up.
+
+    Args:
+        idle_s: how long a connection is kept that nobody uses; 0 for none.
+        tls: what the other side must prove over https; what aiohttp wants if None.
     """
 
-    def __init__(self, resolver: AbstractResolver, allowed: Sequence[Network]) -> None:
+    def __init__(
+        self,
+        resolver: AbstractResolver,
+        allowed: Sequence[Network],
+        *,
+        idle_s: float = 0.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(
             resolver=CheckedResolver(resolver, allowed),
+            ssl=True if tls is None else tls,
             use_dns_cache=False,
-            force_close=True,
+            force_close=not idle_s,
+            keepalive_timeout=idle_s or None,
             limit=0,
         )
         self._allowed = tuple(allowed)
