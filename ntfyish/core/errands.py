@@ -65,8 +65,8 @@ class Errands:
         runners: kind -> who does it. Errands of other kinds stay as they are, for a later version.
         due: called with the Unix seconds at which `run_due` is to be called.
         most: errands of one kind under way at once.
-        patience_s: kind -> how many seconds an errand may be due without having its turn; one that has
-            waited longer is of no more use to anybody. Those of other kinds wait as long as it takes.
+        patience_s: kind -> how many seconds after it was entered an errand is of no more use to anybody, and
+            given up. Those of other kinds wait as long as it takes.
     """
 
     def __init__(
@@ -83,7 +83,9 @@ class Errands:
         self._outbox = outbox
         self._clock = clock
         self._tasks = tasks
-        self._lanes = {kind: _Lane(runner, most) for kind, runner in runners.items()}
+        self._lanes = {
+            kind: _Lane(runner, most, patience_s.get(kind, float("inf"))) for kind, runner in runners.items()
+        }
         self._due = due
         self._patience_s = patience_s
 
@@ -101,15 +103,19 @@ class Errands:
         return min(resumed if next_at is None else (*resumed, next_at), default=None)
 
     async def drop_late(self) -> None:
-        """Delete the errands that have waited for longer than their kind's patience."""
+        """Delete the errands that have waited for their turn for longer than their kind's patience."""
         now = self._clock.now()
         for kind, patience_s in self._patience_s.items():
-            dropped = count = await self._outbox.drop_errands(kind, now - patience_s, _DROP_BATCH)
+            dropped = 0
+            count = _DROP_BATCH
             while count == _DROP_BATCH:
                 count = await self._outbox.drop_errands(kind, now - patience_s, _DROP_BATCH)
                 dropped += count
+            if lane := self._lanes.get(kind):
+                dropped += lane.late
+                lane.late = 0
             if dropped:
-                _log.warning("%d errands of kind %s have waited for too long and are dropped", dropped, kind)
+                _log.warning("%d errands of kind %s came too late and were dropped", dropped, kind)
 
     def _rooms(self, now: float) -> dict[str, int]:
         """Return how many errands may be begun, of the kinds that have room for any."""
@@ -127,7 +133,11 @@ class Errands:
     async def _do(self, lane: _Lane, claimed: ClaimedErrand, is_trial: bool) -> None:
         outcome: Done | Again | Pause = Again(self._clock.now() + _AFTER_FAILURE_S)
         try:
-            outcome = await lane.runner.run(claimed)
+            if self._clock.now() - claimed.created_at > lane.patience_s:
+                lane.late += 1
+                outcome, is_trial = Done(), False
+            else:
+                outcome = await lane.runner.run(claimed)
         finally:
             lane.note(outcome, is_trial)
             try:
@@ -154,13 +164,16 @@ class _Lane:
         under_way: entry -> destination of those that are being done.
         paused_until: Unix seconds.
         on_trial: whether there has been a pause, and none has succeeded since.
+        late: how many were given up because of `patience_s`, and not told of yet.
     """
 
-    __slots__ = ("_most", "on_trial", "paused_until", "runner", "under_way")
+    __slots__ = ("_most", "late", "on_trial", "patience_s", "paused_until", "runner", "under_way")
 
-    def __init__(self, runner: ErrandRunner, most: int) -> None:
+    def __init__(self, runner: ErrandRunner, most: int, patience_s: float) -> None:
         self.runner = runner
         self._most = most
+        self.patience_s = patience_s
+        self.late = 0
         self.under_way: dict[int, str] = {}
         self.paused_until = 0.0
         self.on_trial = False

@@ -200,6 +200,25 @@ async def test_what_a_crash_interrupted_is_done_again(world: World, tmp_path: Pa
         assert again.mail.begun == ["a"]
 
 
+async def test_what_is_tried_for_too_long_is_given_up_and_that_ends_no_trial(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.open(most=2)
+    await world.enter("mail", "a")
+    for number in range(1, 4):
+        assert world.mail.begun == ["a"] * number
+        await world.end(world.mail, "a", Pause(START + 250 * number))
+        await world.advance(250)
+    assert world.left() == []
+    assert world.mail.begun == ["a"] * 3
+    await world.enter("mail", "b", "c", due_at=START + 700)
+    assert world.mail.begun == ["a", "a", "a", "b"]
+    with caplog.at_level(logging.WARNING, "ntfyish"):
+        await world.errands.drop_late()
+        await world.errands.drop_late()
+    assert [record.args for record in caplog.records] == [(1, "mail")]
+
+
 async def test_what_has_waited_for_too_long_is_dropped(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
