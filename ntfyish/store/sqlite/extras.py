@@ -10,6 +10,7 @@ from ntfyish.core.ports import (
     Errand,
     NewAttachment,
     NewGlance,
+    NewPushes,
     NewReceipt,
     QueueEntry,
     StoreExtra,
@@ -18,6 +19,7 @@ from ntfyish.model.message import Message
 from ntfyish.store.sqlite.attachments import add_attachment
 from ntfyish.store.sqlite.glances import put_glance
 from ntfyish.store.sqlite.outbox import put_errand
+from ntfyish.store.sqlite.pushes import put_pushes
 from ntfyish.store.sqlite.queues import add_to_queue
 from ntfyish.store.sqlite.receipts import add_receipt, note_callback
 
@@ -43,6 +45,8 @@ def write_extras(
                 add_to_queue(connection, message, extra)
             case NewGlance():
                 put_glance(connection, extra)
+            case NewPushes():
+                put_pushes(connection, extra)
             case NewAttachment():
                 assert message is not None
                 add_attachment(connection, message, extra)

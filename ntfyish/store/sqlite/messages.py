@@ -19,6 +19,7 @@ from ntfyish.store.sqlite.extras import write_extras
 from ntfyish.store.sqlite.failures import unusable
 from ntfyish.store.sqlite.glances import GlanceTable
 from ntfyish.store.sqlite.outbox import OutboxTable
+from ntfyish.store.sqlite.pushes import PushTable
 from ntfyish.store.sqlite.queues import QueueTable
 from ntfyish.store.sqlite.reader import Chunks, Readers
 from ntfyish.store.sqlite.receipts import ReceiptTable
@@ -45,8 +46,8 @@ class MessageDatabase:
     """`MessageStore` in the file ``messages.db``. See the port for what each method promises.
 
     Attributes:
-        receipts, outbox, attachments, queues, glances: the adapters of other ports that share its writer
-            and readers.
+        receipts, outbox, pushes, attachments, queues, glances: the adapters of other ports that share its
+            writer and readers.
     """
 
     def __init__(self, writer: Writer, readers: Readers, plan: Plan) -> None:
@@ -55,6 +56,7 @@ class MessageDatabase:
         self._readers = readers
         self.receipts = ReceiptTable(writer, readers)
         self.outbox = OutboxTable(writer, readers)
+        self.pushes = PushTable(writer, readers)
         self.attachments = AttachmentRows(writer, readers)
         self.queues = QueueTable(writer, readers)
         self.glances = GlanceTable(readers)
