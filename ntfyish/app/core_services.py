@@ -5,6 +5,7 @@ Called by `lifetime`. What has to do with HTTP is made by `web_services` and `di
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ntfyish.core.devices import Devices
 from ntfyish.core.limits import Limits
 from ntfyish.core.logins import Logins
 from ntfyish.core.ports import Clock, PeopleStore
+from ntfyish.core.push_devices import PushDevices
 from ntfyish.core.quota import Quotas
 from ntfyish.core.statistics import Statistics
 from ntfyish.core.tasks import Tasks
@@ -60,6 +62,7 @@ class Core:
     quotas: Quotas
     attachments: Attachments | None
     devices: Devices
+    push_devices: PushDevices
     statistics: Statistics
     disallowed_topics: frozenset[str]
 
@@ -81,6 +84,7 @@ async def open_core(
     limits = await make_limits(settings, clock, data)
     stack.push_async_callback(_note_last_counts, limits)
     disallowed = DISALLOWED | frozenset(settings.disallowed_topics)
+    names = asyncio.Lock()  # of devices, whatever their kind
     return Core(
         settings=settings,
         clock=clock,
@@ -95,7 +99,10 @@ async def open_core(
         logins=Logins(access, limits, clock),
         quotas=Quotas(clock, ZoneInfo(settings.pushover_quota_timezone), data.store.counter),
         attachments=await open_attachments(settings, clock, data, limits, stack),
-        devices=Devices(data.people, data.store.queues, data.directory, clock),
+        devices=Devices(data.people, data.store.queues, data.directory, clock, names),
+        push_devices=PushDevices(
+            data.people, data.directory, access, clock, settings.apns, names, disallowed
+        ),
         statistics=Statistics(lambda: data.store.head, settings.manager_interval_s),
         disallowed_topics=disallowed,
     )

@@ -80,10 +80,12 @@ class AddressBook:
         return Recipient(kind="topic", topics=(user,))
 
     def _find_account(self, account: Account) -> Recipient:
+        directory = self._directory
+        names = (*directory.client_devices(account), *directory.push_names(account))
         return Recipient(
             kind="account",
             topics=(account.user_key,),
-            devices=tuple(self._directory.client_devices(account)),
+            devices=tuple(dict.fromkeys(names)),
             active=self._is_active(account),
         )
 
@@ -116,4 +118,5 @@ class AddressBook:
         )
 
     def _is_active(self, account: Account) -> bool:
-        return account.stream or bool(self._directory.client_devices(account))
+        directory = self._directory
+        return account.stream or bool(directory.client_devices(account) or directory.push_names(account))

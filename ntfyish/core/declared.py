@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import People
+from ntfyish.core.push_registration import find_sandbox
 from ntfyish.model.acl import AclEntry, Permission
 from ntfyish.model.message import priority_from_pushover
 from ntfyish.model.people import (
@@ -28,7 +29,6 @@ from ntfyish.settings import (
     AccessEntry,
     AccountEntry,
     AliasEntry,
-    ApnsEntry,
     AppEntry,
     GroupEntry,
     OwnedTokenEntry,
@@ -111,24 +111,16 @@ def _push_devices(settings: Settings, now: int) -> Iterator[PushDevice]:
 
 
 def _push_device(settings: Settings, entry: PushDeviceEntry | TopicDeviceEntry, now: int) -> PushDevice:
-    sandbox = entry.sandbox
-    if sandbox is None:
-        sandbox = default_sandbox(settings.apns, entry.bundle_id)
     return PushDevice(
         id=new_push_device_id(),
         kind=PushKind(entry.kind),
         topics=tuple(dict.fromkeys(entry.topics)),
         token=entry.token,
         bundle_id=entry.bundle_id,
-        sandbox=sandbox,
+        sandbox=bool(find_sandbox(settings.apns, entry.bundle_id, entry.sandbox)),
         registered_at=now,
         declared=True,
     )
-
-
-def default_sandbox(apps: Iterable[ApnsEntry], bundle_id: str) -> bool:
-    """Whether devices of an app that do not say so are of the sandbox: if it has nothing else."""
-    return not any(app.bundle_id == bundle_id and not app.sandbox for app in apps)
 
 
 def _app(entry: AppEntry, monthly_limit: int) -> App:

@@ -23,6 +23,7 @@ from ntfyish.model.people import (
     new_client_secret,
     new_device_id,
 )
+from ntfyish.model.push import PushDevice
 from ntfyish.model.quiet import is_quiet
 from ntfyish.model.totp import decode_secret, find_step
 
@@ -43,16 +44,27 @@ class OpenClient:
 
 
 class Devices:
-    """What Open Clients may do."""
+    """What Open Clients may do.
 
-    def __init__(self, store: PeopleStore, queues: QueueStore, directory: Directory, clock: Clock) -> None:
+    Args:
+        names: held while a device is given a name, for `PushDevices` gives names, too.
+    """
+
+    def __init__(
+        self,
+        store: PeopleStore,
+        queues: QueueStore,
+        directory: Directory,
+        clock: Clock,
+        names: asyncio.Lock | None = None,
+    ) -> None:
         self._store = store
         self._queues = queues
         self._directory = directory
         self._clock = clock
         self._codes = Buckets()
         self._used_steps: dict[str, int] = {}
-        self._lock = asyncio.Lock()
+        self._names = names or asyncio.Lock()
 
     def find_login_name(self, email: str) -> str:
         """Return the name of the account that is meant by a name or an e-mail address; "" if none is.
@@ -87,7 +99,7 @@ class Devices:
         record = ClientSecret(
             secret_hash=hash_access_token(secret), account=account.name, created_at=int(self._clock.now())
         )
-        async with self._lock:
+        async with self._names:
             people = self._directory.people
             in_use = {device.secret_hash for device in people.devices}
             own = [one for one in people.secrets if one.account == account.name]
@@ -134,16 +146,20 @@ class Devices:
             force: take the name over from the device that has it, which is a device no more.
 
         Raises:
-            Conflict: another device has the name.
+            Conflict: another device has the name; DECLARED, one that is pushed to and comes from the
+                configuration.
             LimitReached: there are too many.
         """
         account = client.account
-        async with self._lock:
+        async with self._names:
             await self._directory.refresh()
             own = [one for one in self._directory.people.devices if one.account == account.name]
             known = next((one for one in own if one.name == name), None)
-            if known is not None and not force:
+            pushed = self._find_pushed(account, name)
+            if (known is not None or pushed) and not force:
                 raise Conflict
+            if any(one.declared for one in pushed):
+                raise Conflict(Reason.DECLARED)
             if known is None and len(own) >= MOST_DEVICES:
                 raise LimitReached(Reason.REQUEST_LIMIT)
             queued = known.id if known is not None else declared_device_id(account.user_key, name)
@@ -155,12 +171,17 @@ class Devices:
                 secret_hash=client.secret.secret_hash,
                 created_at=int(self._clock.now()),
             )
-            changes: list[PeopleChange] = [Remove(Device, known.id)] if known is not None else []
+            changes: list[PeopleChange] = [Remove(PushDevice, one.id) for one in pushed]
+            changes += [Remove(Device, known.id)] if known is not None else []
             await self._store.apply(*changes, Add(device))
             await self._directory.refresh()
             if known is not None:
                 await self._queues.move_queue(known.id, device.id)
         return device.id
+
+    def _find_pushed(self, account: Account, name: str) -> list[PushDevice]:
+        devices = self._directory.people.push_devices
+        return [one for one in devices if (one.account, one.name) == (account.name, name)]
 
     async def download(self, device: Device) -> Sequence[Queued]:
         """Return what waits for a device, oldest first."""
