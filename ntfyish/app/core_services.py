@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from aiohttp.abc import AbstractResolver
@@ -17,6 +18,7 @@ from ntfyish.app.attachments import open_attachments
 from ntfyish.app.data import Data, open_data
 from ntfyish.app.limits import make_limits
 from ntfyish.app.sending import Sending, open_sending
+from ntfyish.app.web_push import make_browsers, open_web_push
 from ntfyish.core.access import Access
 from ntfyish.core.address_book import AddressBook
 from ntfyish.core.administration import Administration
@@ -35,6 +37,9 @@ from ntfyish.model.errors import Unavailable
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import Settings
 
+if TYPE_CHECKING:
+    from ntfyish.core.browsers import Browsers
+
 _log = logging.getLogger(__package__)
 
 
@@ -45,6 +50,7 @@ class Core:
     Attributes:
         timetable: of all that happens by itself; empty, and not running yet.
         attachments: None if the server takes no files.
+        browsers: None if there is no Web Push.
         disallowed_topics: what is never a topic.
     """
 
@@ -63,6 +69,7 @@ class Core:
     attachments: Attachments | None
     devices: Devices
     push_devices: PushDevices
+    browsers: Browsers | None
     statistics: Statistics
     disallowed_topics: frozenset[str]
 
@@ -77,6 +84,7 @@ async def open_core(
         ExtraMissing: a setting needs what is not installed.
     """
     data = await open_data(settings, clock, stack)
+    web_push = await open_web_push(settings, clock, resolver, stack)
     access = _open_access(settings, clock, data, stack)
     tasks = await stack.enter_async_context(Tasks())
     timetable = Timetable(clock, tasks)
@@ -103,6 +111,7 @@ async def open_core(
         push_devices=PushDevices(
             data.people, data.directory, access, clock, settings.apns, names, disallowed
         ),
+        browsers=make_browsers(settings, clock, data, web_push),
         statistics=Statistics(lambda: data.store.head, settings.manager_interval_s),
         disallowed_topics=disallowed,
     )

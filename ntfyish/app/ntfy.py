@@ -17,6 +17,7 @@ from ntfyish.web.ntfy.drafts import PublishLimits
 from ntfyish.web.ntfy.emergencies import EmergencyLimits
 from ntfyish.web.ntfy.rules import ServiceRules
 from ntfyish.web.ntfy.service import ServerService
+from ntfyish.web.ntfy.web_push import WebPush
 
 
 def ntfy_dialect(core: Core, web: Web, is_healthy: Callable[[], bool]) -> NtfyDialect:
@@ -46,7 +47,11 @@ def _services(core: Core, is_healthy: Callable[[], bool]) -> tuple[Service, ...]
     data, directory = core.data, core.data.directory
     holdings = Holdings(directory)
     rules = _rules(core.settings)
+    browsers: tuple[Service, ...] = ()
+    if core.browsers is not None:
+        browsers = (WebPush(core.browsers, core.access, core.disallowed_topics),)
     return (
+        *browsers,
         ServerService(
             healthy=is_healthy,
             statistics=core.statistics,
@@ -76,6 +81,7 @@ def _rules(settings: Settings) -> ServiceRules:
         require_login=settings.require_login,
         enable_reservations=settings.enable_reservations,
         enable_emails=settings.smtp_sender_addr is not None,
+        web_push_public_key=settings.web_push_public_key,
         disallowed_topics=(*sorted(DISALLOWED), *settings.disallowed_topics),
         cache_duration_s=int(settings.cache_duration_s),
     )

@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from ntfyish.core.directory import Directory
@@ -22,7 +22,6 @@ from ntfyish.model.web_push_keys import read_subscription_keys
 
 _log = logging.getLogger(__name__)
 
-MOST_TOPICS = 50
 MOST_BROWSERS = 10
 
 _REMOVED_AT_ONCE = 500
@@ -31,25 +30,6 @@ _WARNED_IN_A_SWEEP = 100
 _HOST_FAILS = frozenset({Verdict.UNAVAILABLE, Verdict.MISCONFIGURED})
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Browser:
-    """A browser that wants to be pushed to.
-
-    Attributes:
-        endpoint, p256dh, auth: its subscription to its push service.
-        topics: those it may read; not empty.
-        account: of whoever is logged in; "" for nobody.
-        address: who registers it, as a visitor's key.
-    """
-
-    endpoint: str = field(repr=False)
-    p256dh: str = field(repr=False)
-    auth: str = field(repr=False)
-    topics: tuple[str, ...]
-    account: str
-    address: str
 
 
 class Browsers:
@@ -89,24 +69,41 @@ class Browsers:
         if not may_push_to(endpoint_host(endpoint), self._allowed_hosts):
             raise Invalid(Reason.WEB_PUSH_ENDPOINT_UNKNOWN)
 
-    async def register(self, browser: Browser) -> None:
+    async def register(
+        self, endpoint: str, *, p256dh: str, auth: str, topics: tuple[str, ...], account: str, address: str
+    ) -> None:
         """Push to a browser from now on, as it is now: its topics take the place of those it had.
 
         An endpoint belongs to whoever has registered it last. It counts for the address that it was
         registered from, and moves with its browser as long as there is room at the new one.
 
+        Args:
+            p256dh, auth: the keys of its subscription, in base64.
+            topics: those it gets, all of which it may read; not empty.
+            account: of whoever is logged in; "" for nobody.
+            address: who registers it, as a visitor's key.
+
         Raises:
             Invalid: WEB_PUSH_ENDPOINT_UNKNOWN; WEB_PUSH_INVALID: the keys are none.
             LimitReached: SUBSCRIPTION_LIMIT: there are too many from this address.
         """
-        self.check_endpoint(browser.endpoint)
+        self.check_endpoint(endpoint)
         try:
-            p256dh, auth = read_subscription_keys(browser.p256dh, browser.auth)
-        except ValueError as error:
-            raise Invalid(Reason.WEB_PUSH_INVALID, str(error)) from None
-        browser = replace(browser, p256dh=p256dh, auth=auth)
+            p256dh, auth = read_subscription_keys(p256dh, auth)
+        except ValueError:
+            raise Invalid(Reason.WEB_PUSH_INVALID, "the keys are invalid") from None
+        browser = PushDevice(
+            id=new_push_device_id(),
+            kind=PushKind.WEB_PUSH,
+            account=account,
+            topics=topics,
+            token=endpoint,
+            p256dh=p256dh,
+            auth=auth,
+            address=address,
+        )
         async with self._lock:
-            known = self._find(browser.endpoint)
+            known = self._find(endpoint)
             if known is not None and self._updated(known, browser) == known:
                 if await self._store.touch_devices((known.id,), int(self._clock.now())):
                     return
@@ -140,33 +137,23 @@ class Browsers:
         devices = self._directory.people.push_devices
         return (device for device in devices if device.kind is PushKind.WEB_PUSH)
 
-    def _record(self, browser: Browser) -> PushDevice:
+    def _record(self, browser: PushDevice) -> PushDevice:
         """Return the device that `browser` is from now on."""
-        known = self._find(browser.endpoint)
-        if known is None:
-            if not self._has_room(browser.address):
-                raise LimitReached(Reason.SUBSCRIPTION_LIMIT, "too many browsers from this address")
-            known = PushDevice(
-                id=new_push_device_id(),
-                kind=PushKind.WEB_PUSH,
-                token=browser.endpoint,
-                address=browser.address,
-            )
-        now = int(self._clock.now())
-        return replace(self._updated(known, browser), registered_at=now, warned_at=0)
+        known = self._find(browser.token)
+        if known is None and not self._has_room(browser.address):
+            raise LimitReached(Reason.SUBSCRIPTION_LIMIT, "too many browsers from this address")
+        record = browser if known is None else self._updated(known, browser)
+        return replace(record, registered_at=int(self._clock.now()), warned_at=0)
 
-    def _updated(self, known: PushDevice, browser: Browser) -> PushDevice:
-        """Return `known` as `browser` is now, whenever that is."""
+    def _updated(self, known: PushDevice, browser: PushDevice) -> PushDevice:
+        """Return `known` with what `browser` says; what concerns its time is as it was."""
         moves = browser.address != known.address and self._has_room(browser.address)
         return replace(
-            known,
-            account=browser.account,
-            topics=browser.topics,
-            p256dh=browser.p256dh,
-            auth=browser.auth,
+            browser,
+            id=known.id,
             address=browser.address if moves else known.address,
-            dead_at=0,
-            dead_reason="",
+            registered_at=known.registered_at,
+            warned_at=known.warned_at,
         )
 
     def _has_room(self, address: str) -> bool:

@@ -17,6 +17,7 @@ class ServiceRules:
         enable_login, require_login: what a web app should offer.
         enable_reservations: whether accounts with a tier may reserve topics.
         enable_emails: whether messages can be sent by e-mail.
+        web_push_public_key: what browsers subscribe with; "" if there is no Web Push.
         disallowed_topics: the names that are no topics, in the order in which they are shown.
         cache_duration_s: how long messages are kept.
     """
@@ -26,6 +27,7 @@ class ServiceRules:
     require_login: bool = False
     enable_reservations: bool = False
     enable_emails: bool = False
+    web_push_public_key: str = ""
     disallowed_topics: tuple[str, ...] = ()
     cache_duration_s: int = 0
 

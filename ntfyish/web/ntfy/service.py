@@ -116,9 +116,9 @@ def _configuration(rules: ServiceRules) -> dict[str, Any]:
         "enable_emails": rules.enable_emails,
         "enable_reset_password": False,
         "enable_reservations": rules.enable_reservations,
-        "enable_web_push": False,
+        "enable_web_push": bool(rules.web_push_public_key),
         "billing_contact": "",
-        "web_push_public_key": "",
+        "web_push_public_key": rules.web_push_public_key,
         "disallowed_topics": list(rules.disallowed_topics),
     }
     digest = hashlib.sha256(orjson.dumps([__version__, configuration])).hexdigest()
