@@ -54,6 +54,7 @@ COMMANDS = {
         "Add, list and remove pages on which people subscribe to an app.",
     ),
     "team": ("ntfyish.cli.team", "team", "Add, list and remove team tokens, which manage accounts."),
+    "webpush": ("ntfyish.cli.webpush", "webpush", "Make the keys with which the server pushes to browsers."),
     "group": ("ntfyish.cli.group", "group", "Make, change and list groups of accounts with one key."),
 }
 
