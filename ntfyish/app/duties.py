@@ -47,8 +47,11 @@ def _enter_store(core: Core) -> None:
     """Enter the deleting of what nobody can ask for any more, the counting, and the reading anew."""
     timetable, period_s = core.timetable, core.settings.manager_interval_s
     timetable.every("receipts", period_s, core.sending.receipts.purge)
+    timetable.every("late errands", period_s, core.sending.errands.drop_late)
     if core.attachments is not None:
         timetable.every("attachments", period_s, core.attachments.sweep)
+    if core.browsers is not None:
+        timetable.every("browsers", period_s, core.browsers.sweep)
     timetable.every("prune", period_s, lambda: _prune(core.data.store, core.clock))
     timetable.every("statistics", period_s, core.statistics.sample)
     timetable.every("queues", period_s, core.devices.prune)

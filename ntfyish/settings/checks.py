@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ntfyish.model.acl import EVERYONE
 from ntfyish.model.durations import format_duration, format_size
+from ntfyish.model.endpoint import endpoint_host
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings.entries import PushDeviceEntry, TopicDeviceEntry
 from ntfyish.settings.schema import Settings, owned_tokens
@@ -198,6 +199,23 @@ def _web_push_is_complete(settings: Settings) -> Iterator[str]:
         yield "needs base-url"
 
 
+def _web_push_keys_are_a_pair(settings: Settings) -> Iterator[str]:
+    if not (settings.web_push_public_key and settings.web_push_private_key):
+        return
+    from ntfyish.model.web_push_keys import read_vapid_keys  # needs cryptography
+
+    try:
+        read_vapid_keys(settings.web_push_public_key, settings.web_push_private_key)
+    except ValueError as error:
+        yield f"{error}; ntfyish webpush keys makes a pair"
+
+
+def _web_push_hosts(settings: Settings) -> Iterator[str]:
+    for host in settings.web_push_endpoint_allow:
+        if endpoint_host(f"https://{host}/") != host:
+            yield f"{host} must be a host in lower case, with :port if that is not 443"
+
+
 def _web_push_warns_before(settings: Settings) -> Iterator[str]:
     if settings.web_push_expiry_warning_duration_s >= settings.web_push_expiry_duration_s:
         longest = format_duration(settings.web_push_expiry_duration_s)
@@ -211,6 +229,9 @@ def _upstream_is_another(settings: Settings) -> Iterator[str]:
         yield "must be another server than base-url"
     if settings.upstream_access_token and not settings.upstream_base_url:
         yield "upstream-access-token needs upstream-base-url"
+    token = settings.upstream_access_token
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        yield "upstream-access-token is no access token"
 
 
 def _keys_have_topics(settings: Settings) -> Iterator[str]:
@@ -252,6 +273,8 @@ CHECKS = (
         ("web-push-public-key", "web-push-private-key", "web-push-email-address", "base-url"),
         _web_push_is_complete,
     ),
+    Check(("web-push-public-key", "web-push-private-key"), _web_push_keys_are_a_pair),
+    Check(("web-push-endpoint-allow",), _web_push_hosts),
     Check(("web-push-expiry-warning-duration", "web-push-expiry-duration"), _web_push_warns_before),
     Check(("upstream-base-url", "base-url", "upstream-access-token"), _upstream_is_another),
 )
