@@ -19,6 +19,7 @@ from ntfyish.web.pushover.groups import GroupCalls
 from ntfyish.web.pushover.licenses import LicenseCalls
 from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from ntfyish.web.pushover.open_client import OpenClients
+from ntfyish.web.pushover.push_devices import PushDeviceCalls
 from ntfyish.web.pushover.receipts import ReceiptRoutes
 from ntfyish.web.pushover.sounds import SOUNDS
 from ntfyish.web.pushover.subscriptions import SubscriptionCalls
@@ -29,6 +30,7 @@ def pushover_dialect(core: Core, web: Web) -> PushoverDialect:
     """Return Pushover's API."""
     limits = _limits(core.settings)
     receipts = core.sending.receipts
+    open_clients = OpenClients(core.devices, receipts, web.sockets, web.visitors, web.heads, limits)
     return PushoverDialect(
         directory=core.address_book,
         publisher=core.sending.publisher,
@@ -39,9 +41,10 @@ def pushover_dialect(core: Core, web: Web) -> PushoverDialect:
         attachments=core.attachments,
         services=(
             ReceiptRoutes(core.address_book, web.visitors, receipts, limits, core.clock),
+            PushDeviceCalls(core.push_devices, core.devices, web.visitors, open_clients.register),
             *_services(core, web),
         ),
-        open_clients=OpenClients(core.devices, receipts, web.sockets, web.visitors, web.heads, limits),
+        open_clients=open_clients,
     )
 
 

@@ -23,7 +23,7 @@ from ntfyish.model.push import PushDevice, PushKind, new_push_device_id
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import ApnsEntry
 
-DISOWNED_NAME = "this token is limited, and cannot manage devices that have a name"
+NAME_FORBIDDEN = "this token is limited, and cannot manage devices that have a name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +114,7 @@ class PushDevices:
         device = self._check(principal, wanted, address)
         async with self._names:
             if _is_limited(principal) and self._has_name(device, wanted.id):
-                raise Forbidden(detail=DISOWNED_NAME)
+                raise Forbidden(detail=NAME_FORBIDDEN)
             registered = await self._register_again(device, wanted.id)
             while registered is None:
                 await self._directory.refresh()
@@ -141,7 +141,7 @@ class PushDevices:
             if device.declared:
                 raise Conflict(Reason.DECLARED)
             if device.name and _is_limited(principal):
-                raise Forbidden(detail=DISOWNED_NAME)
+                raise Forbidden(detail=NAME_FORBIDDEN)
             await self._store.apply(Remove(PushDevice, id))
             await self._directory.refresh()
 
@@ -153,7 +153,7 @@ class PushDevices:
         if wanted.name and account is None:
             raise Unauthenticated
         if wanted.name and _is_limited(principal):
-            raise Forbidden(detail=DISOWNED_NAME)
+            raise Forbidden(detail=NAME_FORBIDDEN)
         sandbox = self.find_sandbox(wanted.bundle_id, wanted.sandbox)
         if sandbox is None:
             raise Invalid(Reason.REQUEST_INVALID, "there is no such app")

@@ -30,6 +30,7 @@ _ITEMS = MappingProxyType(
         "messages": "message",
         "groups": "group",
         "users": "user",
+        "topics": "topic",
     }
 )
 _CORS = (
@@ -89,9 +90,14 @@ class Answer:
         fields["status"] = 0
         return self._respond(status, fields, headers, close=close)
 
-    def refusal_by_field(self, faults: Mapping[str, Sequence[str]]) -> Response:
-        """Answer 400 with `errors` as an object of lists, as the Open Client API has it for devices."""
-        return self._respond(400, {"errors": faults, "status": 0}, (), close=False)
+    def refusal_by_field(
+        self,
+        faults: Mapping[str, Sequence[str]],
+        status: int = 400,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> Response:
+        """Answer `status` with `errors` as an object of lists, as the Open Client API has it for devices."""
+        return self._respond(status, {"errors": faults, "status": 0}, headers, close=False)
 
     def preflight(self) -> Response:
         """Answer a browser that asks whether it may."""

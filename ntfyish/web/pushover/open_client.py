@@ -61,12 +61,7 @@ class OpenClients:
         self._heads = heads
         self._limits = limits
         log_in: Mapping[str, Handler] = {"POST": self.log_in}
-        register: Mapping[str, Handler] = {"POST": self.register}
-        self._routes = {
-            f"/1/{name}{suffix}": route
-            for name, route in (("users/login", log_in), ("devices", register))
-            for suffix in (".json", ".xml")
-        }
+        self._routes = {f"/1/users/login{suffix}": log_in for suffix in (".json", ".xml")}
 
     def match(self, path: str) -> Mapping[str, Handler] | None:
         """Return what answers each method on `path`; see `dialect.Service`."""
@@ -96,14 +91,14 @@ class OpenClients:
         return answer.success({"id": account.user_key, "secret": secret})
 
     async def register(self, request: Request) -> Response:
-        """Register a device under a name."""
+        """Register a device under a name; `PushDeviceCalls` has the path."""
         answer = Answer(request)
         parameters = await read_parameters(request, self._limits.body_bytes, self._limits.spool_dir)
         client = await self._find_client(request, parameters)
         if client is None:
             return _refuse_secret(answer, parameters)
         name = parameters.text("name").strip()
-        if wrong := _find_name_fault(name):
+        if wrong := find_name_fault(name):
             return answer.refusal_by_field({"name": [wrong]})
         if parameters.text("os").strip() not in ("", "O"):
             return answer.refusal_by_field({"os": ["is invalid"]})
@@ -264,6 +259,15 @@ def message_fields(queued: Queued, account: Account) -> Value:
     }
 
 
+def find_name_fault(name: str) -> str:
+    """Return what is wrong with a device's name; or ""."""
+    if not name:
+        return "can't be blank"
+    if len(name) > _MAX_NAME_CHARS:
+        return f"is too long (maximum is {_MAX_NAME_CHARS} characters)"
+    return "" if DEVICE_PATTERN.fullmatch(name) else "is invalid"
+
+
 def _attachment_fields(attachment: Attachment | None) -> Value:
     if attachment is None:
         return None
@@ -297,11 +301,3 @@ def _number(name: str) -> int:
 
 def _refuse_secret(answer: Answer, parameters: Parameters) -> Response:
     return answer.refusal([faults.SECRET_INVALID if parameters.text("secret") else faults.SECRET_MISSING])
-
-
-def _find_name_fault(name: str) -> str:
-    if not name:
-        return "can't be blank"
-    if len(name) > _MAX_NAME_CHARS:
-        return f"is too long (maximum is {_MAX_NAME_CHARS} characters)"
-    return "" if DEVICE_PATTERN.fullmatch(name) else "is invalid"
