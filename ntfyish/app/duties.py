@@ -63,7 +63,12 @@ def _enter_connections(core: Core, web: Web, fronts: Fronts) -> None:
     timetable.every("keepalive", settings.keepalive_interval_s, lambda: hub.keepalive(lambda: clock.sleep(0)))
     timetable.every("push keepalive", PUSH_KEEPALIVE_S, web.sockets.keepalive)
     timetable.every("expire", EXPIRE_S, web.streams.expire)
-    timetable.every("sweep", min(_SWEEP_S, settings.body_timeout_s), fronts.sweep)
+    enter_sweep(core, "sweep", fronts)
+
+
+def enter_sweep(core: Core, name: str, fronts: Fronts) -> None:
+    """Enter the closing of connections that have been silent for too long."""
+    core.timetable.every(name, min(_SWEEP_S, core.settings.body_timeout_s), fronts.sweep)
 
 
 def _enter_visitors(core: Core) -> None:

@@ -13,7 +13,8 @@ from aiohttp.abc import AbstractResolver
 from ntfyish.app.data import Data
 from ntfyish.app.extras import ExtraMissing
 from ntfyish.core.counters import Counters
-from ntfyish.core.errands import Errands
+from ntfyish.core.deliveries import UPSTREAM
+from ntfyish.core.errands import ErrandRunner, Errands
 from ntfyish.core.letters import EMAIL, Letters
 from ntfyish.core.ports import Clock, MailSender
 from ntfyish.core.publisher import Publisher
@@ -21,6 +22,7 @@ from ntfyish.core.receipts import CALLBACK, Receipts
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
 from ntfyish.push.callbacks import Callbacks
+from ntfyish.push.upstream import PATIENCE_S, Upstream
 from ntfyish.settings import Settings
 from ntfyish.web.pushover.receipts import AckLinks
 
@@ -68,12 +70,16 @@ async def open_sending(
     )
     callbacks = await stack.enter_async_context(Callbacks(clock, settings.callback_allow, resolver))
     letters = _letters(settings, clock, data.counters)
+    runners: dict[str, ErrandRunner] = {CALLBACK: callbacks, EMAIL: letters}
+    if settings.upstream_base_url:
+        runners[UPSTREAM] = await stack.enter_async_context(_upstream(settings, clock))
     errands = Errands(
         data.store.outbox,
         clock,
         await stack.enter_async_context(Tasks()),
-        {CALLBACK: callbacks, EMAIL: letters},
+        runners,
         due=lambda due_at: timetable.note("errands", due_at),
+        patience_s={UPSTREAM: PATIENCE_S},
     )
     return Sending(links=links, publisher=publisher, receipts=receipts, letters=letters, errands=errands)
 
@@ -92,6 +98,15 @@ def _publisher(
         link=links,
         errand_due=lambda due_at: timetable.note("errands", due_at),
         counters=data.counters,
+    )
+
+
+def _upstream(settings: Settings, clock: Clock) -> Upstream:
+    return Upstream(
+        clock,
+        base_url=settings.base_url,
+        upstream_base_url=settings.upstream_base_url,
+        access_token=settings.upstream_access_token,
     )
 
 

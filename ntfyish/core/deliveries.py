@@ -80,7 +80,8 @@ class Deliveries:
             extras = self._queue_entries(message, wishes.send)
         if event in _PUSHED and wishes.push and self._directory.has_push_devices(message.topic):
             extras = (*extras, _push_errand(message, wishes))
-        if self._upstream and wishes.upstream and event is Event.MESSAGE:
+        # What cannot be read here need not be fetched.
+        if self._upstream and wishes.upstream and event is Event.MESSAGE and self.has_stream(message.topic):
             extras = (*extras, _upstream_errand(message))
         return extras
 
