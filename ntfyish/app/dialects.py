@@ -5,6 +5,8 @@ Called by `lifetime`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ntfyish.app.attachments import files
 from ntfyish.app.core_services import Core
 from ntfyish.app.ntfy import ntfy_dialect
@@ -15,9 +17,16 @@ from ntfyish.web.http import Dialect
 from ntfyish.web.router import Router
 from ntfyish.web.server import AiohttpLane
 
+if TYPE_CHECKING:
+    from ntfyish.web.metrics import Metrics
 
-def make_router(core: Core, web: Web) -> Router:
-    """Return the router of all dialects; ntfy's comes last, for it takes every path."""
+
+def make_router(core: Core, web: Web, metrics: Metrics | None = None) -> Router:
+    """Return the router of all dialects; ntfy's comes last, for it takes every path.
+
+    Args:
+        metrics: the figures for Prometheus, if they are to be found among the other paths.
+    """
     router: Router
 
     def is_healthy() -> bool:
@@ -27,6 +36,10 @@ def make_router(core: Core, web: Web) -> Router:
     dialects: list[Dialect] = [pushover_dialect(core, web)]
     if core.attachments is not None:
         dialects.append(files(core.attachments, core.clock, ntfy))
+    if metrics is not None:
+        from ntfyish.web.metrics import MetricsOnMain
+
+        dialects.append(MetricsOnMain(metrics, ntfy.identify, ntfy.refuse))
     dialects.append(ntfy)
     router = Router(dialects, core.data.counters)
     return router

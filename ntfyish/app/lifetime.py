@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp.abc import AbstractResolver
 
@@ -23,6 +24,9 @@ from ntfyish.web.front import Fronts
 from ntfyish.web.server import AiohttpLane
 from ntfyish.web.streams import Streams
 
+if TYPE_CHECKING:
+    from ntfyish.web.metrics import Metrics
+
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
@@ -32,6 +36,7 @@ class RunningServer:
         url: where, over HTTP; "" if it listens on a Unix socket only.
         first: what was made at the first start, or None.
         mail_port: where mail comes in; 0 if none does.
+        metrics_url: where the figures for Prometheus are; "" if there are none.
     """
 
     url: str
@@ -39,6 +44,7 @@ class RunningServer:
     streams: Streams
     hub: Hub
     mail_port: int = 0
+    metrics_url: str = ""
 
 
 @asynccontextmanager
@@ -58,20 +64,43 @@ async def running(
     async with AsyncExitStack() as stack:
         core = await open_core(settings, clock or SystemClock(), resolver, stack)
         web = make_web(core)
-        router = make_router(core, web)
+        metrics = await _measure(core, web, stack)
+        router = make_router(core, web, metrics if settings.metrics_listen_http is None else None)
         lane, fronts = make_lanes(core, web, router)
         enter_duties(core, web, fronts)
         mail_port = await listen_for_mail(core, stack)
+        metrics_url = await _listen_for_metrics(core, web, metrics, stack)
         listeners, url = await listen(settings, fronts)
+        if metrics is not None:
+            metrics_url = f"{metrics_url or url}/metrics"
         _complete_links(core, url)
         core.tasks.spawn(core.timetable.run(), "timetable")
         try:
-            yield RunningServer(url, core.data.first, web.streams, core.data.hub, mail_port)
+            yield RunningServer(url, core.data.first, web.streams, core.data.hub, mail_port, metrics_url)
         finally:
             router.shutting_down = True
             for listener in listeners:
                 listener.close()
             await _end_connections(core, web, fronts, lane)
+
+
+async def _measure(core: Core, web: Web, stack: AsyncExitStack) -> Metrics | None:
+    """Return what says the figures; None if nobody wants any."""
+    if not core.settings.enable_metrics and core.settings.metrics_listen_http is None:
+        return None
+    from ntfyish.app.metrics import measuring
+
+    return await stack.enter_async_context(measuring(core, web))
+
+
+async def _listen_for_metrics(core: Core, web: Web, metrics: Metrics | None, stack: AsyncExitStack) -> str:
+    """Give the figures the address of their own that the settings name; return its URL, "" for none."""
+    address = core.settings.metrics_listen_http
+    if metrics is None or address is None:
+        return ""
+    from ntfyish.app.metrics import listening_for_metrics
+
+    return await stack.enter_async_context(listening_for_metrics(core, web, metrics, address))
 
 
 def _complete_links(core: Core, url: str) -> None:

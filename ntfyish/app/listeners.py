@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from ntfyish.settings import Settings
+from ntfyish.settings.values import ListenAddress
 from ntfyish.web.front import Fronts
 
 _BACKLOG = 4096
@@ -27,9 +28,7 @@ async def listen(settings: Settings, fronts: Fronts) -> tuple[list[asyncio.Abstr
     servers: list[asyncio.AbstractServer] = []
     url = ""
     if settings.listen_http is not None:
-        for listener in _tcp_listeners(settings):
-            servers.append(await loop.create_server(fronts, sock=listener, backlog=_BACKLOG))
-            url = url or settings.listen_http.url(listener.getsockname()[1])
+        servers, url = await listen_tcp(settings.listen_http, settings, fronts)
     if settings.listen_unix is not None:
         path = settings.listen_unix
         servers.append(await loop.create_unix_server(fronts, str(path), backlog=_BACKLOG))
@@ -38,10 +37,24 @@ async def listen(settings: Settings, fronts: Fronts) -> tuple[list[asyncio.Abstr
     return servers, url
 
 
-def _tcp_listeners(settings: Settings) -> list[socket.socket]:
+async def listen_tcp(
+    address: ListenAddress, settings: Settings, fronts: Fronts
+) -> tuple[list[asyncio.AbstractServer], str]:
+    """Listen on all that a name and port stand for; return what does and the URL.
+
+    Raises:
+        OSError: it cannot be listened on.
+    """
+    loop = asyncio.get_running_loop()
+    listeners = _tcp_listeners(address, settings)
+    servers: list[asyncio.AbstractServer] = [
+        await loop.create_server(fronts, sock=listener, backlog=_BACKLOG) for listener in listeners
+    ]
+    return servers, address.url(listeners[0].getsockname()[1])
+
+
+def _tcp_listeners(address: ListenAddress, settings: Settings) -> list[socket.socket]:
     """Return bound sockets; what is set on them here, each accepted connection inherits."""
-    address = settings.listen_http
-    assert address is not None
     found = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )

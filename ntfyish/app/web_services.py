@@ -29,7 +29,9 @@ def make_web(core: Core) -> Web:
     """Return what the dialects share; it hears of changes in the directory from now on."""
     settings, clock, data = core.settings, core.clock, core.data
     feed = Feed(data.store, data.hub, clock)
-    streams = Streams(feed, core.tasks, core.access, clock.now, settings.subscriber_backlog_size_bytes)
+    streams = Streams(
+        feed, core.tasks, core.access, clock.now, settings.subscriber_backlog_size_bytes, data.counters
+    )
     data.directory.on_change(streams.recheck)
     visitors = Visitors(
         core.limits,

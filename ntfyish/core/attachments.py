@@ -184,6 +184,11 @@ class Attachments:
             expiry_s=tier.attachment_expiry_s or rules.expiry_s,
         )
 
+    @property
+    def total_bytes(self) -> int:
+        """The bytes of all files."""
+        return self._total
+
     def used_bytes(self, owner: str) -> int:
         """Return the bytes of all files of `owner`."""
         return self._totals.get(owner, 0)

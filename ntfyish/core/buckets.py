@@ -73,6 +73,10 @@ class Buckets:
         """How many numbers are kept."""
         return len(self._young) + len(self._old)
 
+    def keys(self) -> set[str]:
+        """Return whose bucket has been taken from lately."""
+        return self._young.keys() | self._old.keys()
+
     def take(self, key: str, rate: Rate, now_us: int, amount: int = 1) -> int:
         """Take `amount` from the bucket of `key`, all or none.
 

@@ -184,6 +184,10 @@ class Limits:
         self._tiers: dict[int, Allowance] = {}
         self._places: dict[str, tuple[str, bool]] = {}
 
+    def count_visitors(self) -> int:
+        """Return how many have made requests lately that count, or have open subscriptions."""
+        return len(self.requests.keys() | self.subscriptions.keys())
+
     def now_us(self) -> int:
         """Return the microseconds by which buckets fill."""
         return int(self.monotonic() * 1e6 + 0.5)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ntfyish.core.access import Access, Grant
+from ntfyish.core.counters import Counters
 from ntfyish.core.feed import Feed
 from ntfyish.core.hub import Subscription
 from ntfyish.core.tasks import Tasks
@@ -44,17 +45,24 @@ class Streams:
     Args:
         now: Unix seconds.
         backlog_bytes: what a reader may owe before it is cut.
+        counters: where it is counted who is cut.
     """
 
     def __init__(
-        self, feed: Feed, tasks: Tasks, access: Access, now: Callable[[], float], backlog_bytes: int
+        self,
+        feed: Feed,
+        tasks: Tasks,
+        access: Access,
+        now: Callable[[], float],
+        backlog_bytes: int,
+        counters: Counters,
     ) -> None:
         self.feed = feed
         self.tasks = tasks
         self.access = access
         self.backlog_bytes = backlog_bytes
         self.open: set[StreamConnection] = set()
-        self.cut = 0
+        self.counters = counters
         self._now = now
         self._expires_at = float("inf")
         self._stale = False
@@ -238,7 +246,7 @@ class StreamConnection(asyncio.Protocol, Subscription):
         return len(data)
 
     def _cut(self) -> None:
-        self._streams.cut += 1
+        self._streams.counters.streams_dropped += 1
         _log.debug("Cutting a reader that owes more than %d bytes", self._streams.backlog_bytes)
         self.abort()
 

@@ -17,6 +17,7 @@ from ntfyish.store.sqlite.attachments import AttachmentRows
 from ntfyish.store.sqlite.database import Database, connect_to_read, connect_to_write, exclusive_lock
 from ntfyish.store.sqlite.extras import write_extras
 from ntfyish.store.sqlite.failures import unusable
+from ntfyish.store.sqlite.figures import RowCounts
 from ntfyish.store.sqlite.glances import GlanceTable
 from ntfyish.store.sqlite.outbox import OutboxTable
 from ntfyish.store.sqlite.pushes import PushTable
@@ -46,8 +47,8 @@ class MessageDatabase:
     """`MessageStore` in the file ``messages.db``. See the port for what each method promises.
 
     Attributes:
-        receipts, outbox, pushes, attachments, queues, glances: the adapters of other ports that share its
-            writer and readers.
+        receipts, outbox, pushes, attachments, queues, glances, figures: the adapters of other ports that
+            share its writer and readers.
     """
 
     def __init__(self, writer: Writer, readers: Readers, plan: Plan) -> None:
@@ -60,6 +61,7 @@ class MessageDatabase:
         self.attachments = AttachmentRows(writer, readers)
         self.queues = QueueTable(writer, readers)
         self.glances = GlanceTable(readers)
+        self.figures = RowCounts(writer, readers)
 
     @classmethod
     @asynccontextmanager

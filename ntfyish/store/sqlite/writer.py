@@ -45,6 +45,10 @@ class Writer:
     """Takes work at any time, in any number, and commits it in the order it came.
 
     Everything but the work itself happens on the event loop.
+
+    Attributes:
+        head: the `seq` of the last message that became visible.
+        commits, writes: transactions since the start, and pieces of work in them.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class Writer:
         write_extras: WriteExtras,
     ) -> None:
         self.head = head.seq
+        self.commits = 0
+        self.writes = 0
         self._database = database
         self._clock = clock
         self._visible = visible
@@ -86,6 +92,11 @@ class Writer:
             self._queued_weight += weight
             self._wake()
         return cast("asyncio.Future[T]", future)
+
+    @property
+    def waiting(self) -> int:
+        """Pieces of work that wait for the next transaction."""
+        return len(self._queue)
 
     async def close(self) -> None:
         """Refuse new work, commit what is queued, and empty the write-ahead log."""
@@ -142,6 +153,8 @@ class Writer:
         try:
             if not batch.failed:
                 self.head = batch.head
+                self.commits += 1
+                self.writes += len(jobs)
             if batch.published:
                 self._visible(batch.published)
         finally:
