@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import uvloop
+from aiohttp.abc import AbstractResolver
 
 from ntfyish.app import RunningServer, running
 from ntfyish.settings import load
@@ -65,7 +66,11 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            *, clock: FakeClock | None = None, data_dir: Path | None = None, **settings: object
+            *,
+            clock: FakeClock | None = None,
+            data_dir: Path | None = None,
+            resolver: AbstractResolver | None = None,
+            **settings: object,
         ) -> Server:
             flags: dict[str, object] = {
                 "listen-http": "127.0.0.1:0",
@@ -80,7 +85,7 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
             }
             flags.update({name.replace("_", "-"): value for name, value in settings.items()})
             clock = clock or FakeClock()
-            running_server = await stack.enter_async_context(running(load(flags, {}, None), clock))
+            running_server = await stack.enter_async_context(running(load(flags, {}, None), clock, resolver))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             server = Server(running_server.url, clock, session, running_server, Path(str(flags["data-dir"])))
             server._stack = stack

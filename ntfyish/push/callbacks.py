@@ -86,6 +86,8 @@ class CheckedResolver(AbstractResolver):
             Refused: one of them may not be called.
         """
         found = await self._resolver.resolve(host, port, family)
+        if not found:  # aiohttp would stumble over it
+            raise OSError("the name has no address")
         if not all(may_call(one["host"], self._allowed) for one in found):
             raise Refused("the address may not be called")
         return found

@@ -86,6 +86,7 @@ class WebPushSender:
         allowed_hosts: of push services besides the known ones (`web-push-endpoint-allow`).
         allowed: networks that may be called though they are not public (`callback-allow`).
         resolver: looks names up; the system's if None.
+        timeout_s: of one call.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class WebPushSender:
         allowed_hosts: Collection[str] = (),
         allowed: Sequence[Network] = (),
         resolver: AbstractResolver | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._clock = clock
         self._keys = keys
@@ -108,6 +110,7 @@ class WebPushSender:
         self._allowed_hosts = frozenset(allowed_hosts)
         self._allowed = tuple(allowed)
         self._resolver = resolver
+        self._timeout_s = timeout_s
         self._tokens: dict[str, _Token] = {}
         self._session: aiohttp.ClientSession | None = None
         self._stack = AsyncExitStack()
@@ -123,7 +126,7 @@ class WebPushSender:
                 connector=CheckedConnector(
                     resolver, self._allowed, idle_s=_IDLE_S, tls=ssl.create_default_context()
                 ),
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 headers={"User-Agent": "ntfyish"},

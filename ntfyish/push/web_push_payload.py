@@ -42,7 +42,8 @@ def message_payload(message: Message, base_url: str, most_bytes: int = MOST_BYTE
     _leave_out(fields, most_bytes - len(_payload(message, base_url, {})))
     if text and not (message.content.encrypted or message.content.encoding):
         room = most_bytes - len(_payload(message, base_url, {**fields, "message": ""}))
-        fields["message"] = _cut(text, room)
+        if start := _cut(text, room):
+            fields["message"] = start
     return _payload(message, base_url, fields)
 
 
