@@ -15,6 +15,8 @@ from ntfyish.web.ntfy.callers import Service
 from ntfyish.web.ntfy.dialect import NtfyDialect
 from ntfyish.web.ntfy.drafts import PublishLimits
 from ntfyish.web.ntfy.emergencies import EmergencyLimits
+from ntfyish.web.ntfy.matrix import MatrixGateway
+from ntfyish.web.ntfy.publishing import Publishing
 from ntfyish.web.ntfy.rules import ServiceRules
 from ntfyish.web.ntfy.service import ServerService
 from ntfyish.web.ntfy.web_push import WebPush
@@ -26,19 +28,36 @@ def ntfy_dialect(core: Core, web: Web, is_healthy: Callable[[], bool]) -> NtfyDi
     Args:
         is_healthy: whether the server means to go on answering.
     """
+    publishing = Publishing(
+        access=core.access,
+        publisher=core.sending.publisher,
+        disallowed_topics=core.disallowed_topics,
+        attachments=core.attachments,
+        rate_owners=core.rate_owners,
+    )
     return NtfyDialect(
         access=core.access,
         visitors=web.visitors,
-        publisher=core.sending.publisher,
+        publishing=publishing,
         streams=web.streams,
         clock=core.clock,
         heads=web.heads,
         limits=_publish_limits(core.settings, uploads=core.attachments is not None),
         letters=core.sending.letters,
         attachments=core.attachments,
-        disallowed_topics=core.disallowed_topics,
+        rate_owners=core.rate_owners,
         emergency_limits=_emergency_limits(core.settings),
-        services=_services(core, is_healthy),
+        services=(*_services(core, is_healthy), _matrix(core, publishing)),
+    )
+
+
+def _matrix(core: Core, publishing: Publishing) -> MatrixGateway:
+    return MatrixGateway(
+        publishing,
+        base_url=core.settings.base_url,
+        size_limit=core.settings.message_size_limit_bytes,
+        rate_owners=core.rate_owners,
+        counters=core.data.counters,
     )
 
 

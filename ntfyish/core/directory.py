@@ -214,6 +214,10 @@ class Directory:
         """Return the name of the account whose sync topic that is, or ""."""
         return self._index.sync_owners.get(topic, "")
 
+    def find_reservation_owner(self, topic: str) -> str:
+        """Return the name of the account that has reserved `topic`, or ""."""
+        return self._index.reservation_owners.get(topic, "")
+
     def decide(self, account: str, topic: str) -> TopicAccess | None:
         """Return what the access control list says about `account` ("" for nobody) and `topic`."""
         return self._index.access_list.decide(account, topic)
@@ -260,6 +264,7 @@ class _Index:
         self.push_tokens = {(one.kind, one.token, one.bundle_id): one for one in people.push_devices}
         self.push_devices = _by_topic(people.push_devices, self.accounts)
         self.access_list = AccessList(people.access)
+        self.reservation_owners = {entry.pattern: entry.owner for entry in people.access if entry.owner}
         self.password_cost = _usual_cost(people.accounts)
 
 

@@ -284,6 +284,11 @@ class Visitor:
         self.place = place
         self.allowance = allowance
 
+    @property
+    def is_exempt(self) -> bool:
+        """Whether there are no limits of requests, messages and new topics."""
+        return self._exempt
+
     def take_request(self) -> None:
         """Count a request.
 

@@ -50,6 +50,7 @@ class Reason(Enum):
     TIER_UNKNOWN = auto()
     SIGNUP_DISABLED = auto()
     JSON_INVALID = auto()
+    MATRIX_INVALID = auto()
     WEB_PUSH_INVALID = auto()
     WEB_PUSH_ENDPOINT_UNKNOWN = auto()
     WEB_PUSH_TOPICS = auto()
@@ -66,6 +67,7 @@ class Reason(Enum):
     DECLARED = auto()
     # Too much
     JSON_TOO_LARGE = auto()
+    MATRIX_TOO_LARGE = auto()
     BODY_TOO_LARGE = auto()
     ATTACHMENT_LIMIT = auto()
     BANDWIDTH_LIMIT = auto()
@@ -81,6 +83,8 @@ class Reason(Enum):
     # The server's own trouble
     BODY_TIMEOUT = auto()
     INTERNAL = auto()
+    BASE_URL_MISSING = auto()
+    SUBSCRIBER_MISSING = auto()
     STORAGE_BUSY = auto()
     STORAGE_FULL = auto()
     STORAGE_BROKEN = auto()

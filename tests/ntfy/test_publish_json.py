@@ -69,6 +69,7 @@ def test_every_key_finds_its_place() -> None:
         ),
         sequence_id="disk-1",
         due_at=int(NOW) + 1800,
+        push=False,
     )
 
 

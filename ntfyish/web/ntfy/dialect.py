@@ -15,17 +15,18 @@ from ntfyish.core.access import Access, Grant
 from ntfyish.core.attachments import Attachments
 from ntfyish.core.letters import Letters
 from ntfyish.core.limits import Visitor
-from ntfyish.core.ports import Clock, Count, Post
-from ntfyish.core.publisher import Publisher
+from ntfyish.core.ports import Clock, Post
+from ntfyish.core.rate_owners import RateOwners
 from ntfyish.core.receipts import account_owner
 from ntfyish.model.acl import Permission
-from ntfyish.model.errors import Invalid, NtfyishError, Reason, Unauthenticated
+from ntfyish.model.errors import NtfyishError, Reason, Unauthenticated
 from ntfyish.model.line import encode
 from ntfyish.model.message import MAX_PRIORITY, Draft, Event
+from ntfyish.model.query import Query
 from ntfyish.model.receipt import Emergency, without_button
 from ntfyish.model.topic import TOPIC, is_topic, parse_topics
 from ntfyish.web.formats import Format, JsonFormat, RawFormat, SseFormat, WebSocketFormat
-from ntfyish.web.http import Body, BufferedBody, Handler, Request, Response
+from ntfyish.web.http import BufferedBody, Handler, Request, Response
 from ntfyish.web.ntfy.callers import Caller, Service
 from ntfyish.web.ntfy.callers import Handler as ServiceHandler
 from ntfyish.web.ntfy.drafts import (
@@ -35,11 +36,12 @@ from ntfyish.web.ntfy.drafts import (
     body_use,
     draft_from_json,
     draft_from_request,
-    is_upload,
 )
 from ntfyish.web.ntfy.emergencies import EMERGENCY_LIMITS, EmergencyLimits, read_emergency
 from ntfyish.web.ntfy.errors import error_response
+from ntfyish.web.ntfy.matrix import PATH as MATRIX_PATH
 from ntfyish.web.ntfy.publish_json import parse_publish_json
+from ntfyish.web.ntfy.publishing import Publishing
 from ntfyish.web.ntfy.queries import query_from_request
 from ntfyish.web.params import Params
 from ntfyish.web.responses import HeadWriter
@@ -50,7 +52,10 @@ from ntfyish.web.websocket import UnsupportedVersion, accept_key, wants_websocke
 # The second part is a word or a sequence id, which is spelt like a topic.
 _PATH = re.compile(rf"/(?P<topics>{TOPIC}(?:,{TOPIC})*)(?:/(?P<second>{TOPIC})(?:/(?P<third>[a-z]+))?)?")
 # What else begins so is about a topic of a name that is not allowed.
-_SERVICES = re.compile(r"/v1/(?:health|stats|tiers|config|version|account|users|webpush)(?:/|$)|/config\.js$")
+_SERVICES = re.compile(
+    r"/v1/(?:health|stats|tiers|config|version|account|users|webpush)(?:/|$)|/config\.js$"
+    rf"|{re.escape(MATRIX_PATH)}$"
+)
 _PUBLISH_BY_GET = frozenset({"publish", "send", "trigger"})
 _TRANSPORTS = frozenset({"json", "sse", "raw", "ws"})
 _EVENTS = {"clear": Event.MESSAGE_CLEAR, "read": Event.MESSAGE_CLEAR, "delete": Event.MESSAGE_DELETE}
@@ -69,7 +74,6 @@ _STREAM_HEADERS = (
     ("X-Accel-Buffering", "no"),  # nginx would hold the stream back
 )
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
-_NO_BODY = BufferedBody()
 _SUCCESS = b'{"success":true}\n'
 _UNIFIEDPUSH = Response(body=b'{"unifiedpush":{"version":1}}\n', headers=_CORS)
 
@@ -78,8 +82,9 @@ class NtfyDialect:
     """Routes of ntfy's topic API, and the way to the services.
 
     Args:
-        services: what answers below ``/v1/`` (and the script of the same kind).
+        services: what answers below ``/v1/`` (and the script of the same kind), and the Matrix gateway.
         attachments: takes files in; None where `limits.uploads` is off.
+        rate_owners: who pays for topics of UnifiedPush; None if that is always who publishes.
     """
 
     def __init__(
@@ -87,28 +92,28 @@ class NtfyDialect:
         *,
         access: Access,
         visitors: Visitors,
-        publisher: Publisher,
+        publishing: Publishing,
         streams: Streams,
         clock: Clock,
         heads: HeadWriter,
         limits: PublishLimits,
         letters: Letters,
-        disallowed_topics: frozenset[str],
         services: Sequence[Service],
         attachments: Attachments | None = None,
+        rate_owners: RateOwners | None = None,
         emergency_limits: EmergencyLimits = EMERGENCY_LIMITS,
     ) -> None:
         self._access = access
         self._visitors = visitors
-        self._publisher = publisher
+        self._publishing = publishing
         self._streams = streams
         self._clock = clock
         self._heads = heads
         self._limits = limits
         self._letters = letters
-        self._disallowed_topics = disallowed_topics
         self._services = services
         self._attachments = attachments
+        self._rate_owners = rate_owners
         self._emergency_limits = emergency_limits
         now = clock.now
         self._formats: dict[tuple[str, bool], Format] = {
@@ -149,7 +154,8 @@ class NtfyDialect:
         if response.status == 429:
             response.headers += limit_headers(request.visitor)
         elif response.status >= 500 and request.visitor is not None:
-            request.visitor.give_back_request()
+            if error.reason is not Reason.SUBSCRIBER_MISSING:  # the only one that is not our own trouble
+                request.visitor.give_back_request()
         if wants_websocket(request):
             response.body = b""
             response.content_type = ""
@@ -202,8 +208,9 @@ class NtfyDialect:
 
     async def _publish(self, topic: str, request: Request, sequence_id: str = "") -> Response:
         visitor = await self._visitor(request)
-        grant = self._admit(visitor, topic)
-        with self._publisher.attempt:
+        publishing = self._publishing
+        admission = publishing.admit(request, visitor, topic)
+        with publishing.attempt:
             self._check_length(visitor, request)
             body, more = await request.body.read(self._limits.message_size_bytes)
             draft = draft_from_request(
@@ -216,34 +223,32 @@ class NtfyDialect:
                 find_address=partial(self._letters.address_for, visitor.principal),
             )
             emergency = self._emergency(visitor, request, draft)
-            return await self._send(visitor, grant, draft, request.body, emergency)
+            post = await publishing.send(admission, draft, request.body, emergency)
+        return _answer(post, admission.payer, emergency)
 
     async def _publish_json(self, request: Request) -> Response:
         visitor = await self._visitor(request)
         limit = self._limits.json_size_bytes
         body, more = await request.body.read(limit)
         topic, fields = parse_publish_json(body, more)
-        grant = self._admit(visitor, topic)
-        with self._publisher.attempt:
+        publishing = self._publishing
+        admission = publishing.admit(request, visitor, topic)
+        with publishing.attempt:
             find_address = partial(self._letters.address_for, visitor.principal)
             now = self._clock.now()
             draft = draft_from_json(request, fields, now, self._limits, find_address=find_address)
             text = BufferedBody((fields.message or EMPTY_MESSAGE).encode())
             emergency = self._emergency(visitor, request, draft, fields.values)
-            return await self._send(visitor, grant, draft, text, emergency)
+            post = await publishing.send(admission, draft, text, emergency)
+        return _answer(post, admission.payer, emergency)
 
     async def _publish_event(self, topic: str, sequence_id: str, event: Event, request: Request) -> Response:
         visitor = await self._visitor(request)
-        grant = self._admit(visitor, topic)
-        with self._publisher.attempt:
-            return await self._send(visitor, grant, Draft(event=event, sequence_id=sequence_id))
-
-    def _admit(self, visitor: Visitor, topic: str) -> Grant:
-        """Let a publisher in, up to where its message is looked at."""
-        self._check_allowed((topic,))
-        visitor.check_room((topic,))
-        visitor.take_request()
-        return self._access.grant(visitor.principal, Permission.WRITE, (topic,))
+        publishing = self._publishing
+        admission = publishing.admit(request, visitor, topic)
+        with publishing.attempt:
+            post = await publishing.send(admission, Draft(event=event, sequence_id=sequence_id))
+        return _answer(post, admission.payer)
 
     def _check_length(self, visitor: Visitor, request: Request) -> None:
         """Refuse a file that says that it is too large, before its client sends it."""
@@ -264,54 +269,6 @@ class NtfyDialect:
         owner = account_owner(visitor.principal.account)
         return None if receipt is None else Emergency(draft=receipt, owner=owner)
 
-    async def _send(
-        self,
-        visitor: Visitor,
-        grant: Grant,
-        draft: Draft,
-        body: Body = _NO_BODY,
-        emergency: Emergency | None = None,
-    ) -> Response:
-        """Publish, and answer with the message; `body` is the file if there is one."""
-        taken = await visitor.take_message(grant.topics[0])
-        mailed = False
-        try:
-            if draft.email:
-                visitor.take_email()
-                mailed = True
-            # What is not stored does not wait for the disk, and neither does its count.
-            counts = taken.counts if draft.cache else ()
-            if is_upload(draft):
-                post = await self._publish_file(visitor, grant, draft, counts, body, emergency)
-            else:
-                (post,) = await self._publisher.publish(grant, draft, counts, emergency)
-        except NtfyishError:
-            visitor.give_back(taken)
-            if mailed:
-                visitor.give_back_email()
-            raise
-        if not draft.cache:
-            visitor.postpone(taken)
-        # Who may publish need not be one of the readers, who alone may acknowledge.
-        line = post.line if emergency is None else encode(without_button(post.message))
-        return Response(body=line + b"\n", headers=_CORS + limit_headers(visitor))
-
-    async def _publish_file(
-        self,
-        visitor: Visitor,
-        grant: Grant,
-        draft: Draft,
-        counts: Sequence[Count],
-        body: Body,
-        emergency: Emergency | None,
-    ) -> Post:
-        assert self._attachments is not None
-        assert draft.content.attachment is not None
-        name = draft.content.attachment.name
-        async with self._attachments.receiving(visitor.key, draft, body.chunks(), name=name) as complete:
-            (post,) = await self._publisher.publish(grant, complete, counts, emergency)
-        return post
-
     async def _probe(self, topic_text: str, request: Request) -> Response:
         visitor = await self._visitor(request)
         visitor.take_request()
@@ -327,9 +284,13 @@ class NtfyDialect:
         answer: Response | Stream | None = None
         new: tuple[str, ...] = ()
         try:
-            self._check_allowed(topics)
+            self._publishing.check_allowed(topics)
             new = visitor.take_topics(topics)
-            answer = self._open(request, visitor, grant, topic_text, transport, release)
+            query = query_from_request(request, topics, topic_text, now=self._clock.now())
+            if self._rate_owners is not None:
+                leave = self._rate_owners.enter(visitor, self._visitors.address(request), topics)
+                release = partial(_call_both, release, leave)
+            answer = self._open(request, visitor, grant, query, transport, release)
         finally:
             if not isinstance(answer, Stream):
                 release()
@@ -341,12 +302,10 @@ class NtfyDialect:
         request: Request,
         visitor: Visitor,
         grant: Grant,
-        topic_text: str,
+        query: Query,
         transport: str,
         release: Callable[[], None],
     ) -> Response | Stream:
-        topics = grant.topics
-        query = query_from_request(request, topics, topic_text, now=self._clock.now())
         if transport == "ws":
             try:
                 accept = accept_key(request)
@@ -404,9 +363,17 @@ class NtfyDialect:
             self._visitors.fail(request)
             raise
 
-    def _check_allowed(self, topics: tuple[str, ...]) -> None:
-        if not self._disallowed_topics.isdisjoint(topics):
-            raise Invalid(Reason.TOPIC_DISALLOWED)
+
+def _answer(post: Post, payer: Visitor, emergency: Emergency | None = None) -> Response:
+    """Answer a publish with its message."""
+    # Who may publish need not be one of the readers, who alone may acknowledge.
+    line = post.line if emergency is None else encode(without_button(post.message))
+    return Response(body=line + b"\n", headers=_CORS + limit_headers(payer))
+
+
+def _call_both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
 
 
 def _reveal(hidden: str) -> str:

@@ -85,6 +85,7 @@ WORDINGS: Mapping[Reason, Wording] = {
         40016, "invalid request: client not using the websocket protocol", "subscribe/api/#websockets"
     ),
     Reason.ACTIONS_INVALID: Wording(40018, "invalid request: actions invalid", "publish/#action-buttons"),
+    Reason.MATRIX_INVALID: Wording(40019, "invalid request: Matrix JSON invalid", "publish/#matrix-gateway"),
     Reason.ICON_INVALID: Wording(40021, "invalid request: icon URL is invalid", "publish/#icons"),
     Reason.SIGNUP_DISABLED: Wording(40022, "invalid request: signup not enabled", "config"),
     Reason.TOKEN_MISSING: Wording(40023, "invalid request: no token provided"),
@@ -125,6 +126,7 @@ WORDINGS: Mapping[Reason, Wording] = {
     Reason.DECLARED: Wording(40905, "conflict: cannot change what is declared in the configuration"),
     Reason.BODY_TOO_LARGE: Wording(41300, "request body too large", _LIMITS),
     Reason.ATTACHMENT_LIMIT: Wording(41301, "attachment too large, or bandwidth limit reached", _LIMITS),
+    Reason.MATRIX_TOO_LARGE: Wording(41302, "Matrix request is larger than the max allowed length"),
     Reason.JSON_TOO_LARGE: Wording(41303, "JSON body too large"),
     Reason.REQUEST_LIMIT: Wording(42901, "limit reached: too many requests", _LIMITS),
     Reason.EMAIL_LIMIT: Wording(42902, "limit reached: too many emails", _LIMITS),
@@ -141,10 +143,17 @@ WORDINGS: Mapping[Reason, Wording] = {
     Reason.AUTH_FAILURE_LIMIT: Wording(42909, "limit reached: too many auth failures", _LIMITS),
     Reason.NEW_TOPIC_LIMIT: Wording(42911, "limit reached: too many new topics", _LIMITS),
     Reason.INTERNAL: Wording(50001, "internal server error"),
+    Reason.BASE_URL_MISSING: Wording(
+        50003, "internal server error: base-url must be be configured for this feature", "config/"
+    ),
     Reason.STORAGE_BUSY: Wording(50301, "unavailable: the message store is busy", retry_after_s=1),
     Reason.STORAGE_BROKEN: Wording(50302, "unavailable: the message store is broken", retry_after_s=30),
     Reason.SHUTTING_DOWN: Wording(
         50303, "unavailable: the server is shutting down", retry_after_s=5, close=True
+    ),
+    # Not 4xx: some app servers would take the subscription for void, and forget it.
+    Reason.SUBSCRIBER_MISSING: Wording(
+        50701, "cannot publish to UnifiedPush topic without previously active subscriber"
     ),
     Reason.STORAGE_FULL: Wording(50702, "insufficient storage: the disk is full"),
 }
