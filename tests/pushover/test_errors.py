@@ -298,6 +298,8 @@ def test_only_the_servers_own_trouble_invites_another_try() -> None:
     own = {reason for reason, refusal in REFUSALS.items() if refusal.status >= 500}
     assert own == {
         Reason.INTERNAL,
+        Reason.BASE_URL_MISSING,
+        Reason.SUBSCRIBER_MISSING,
         Reason.STORAGE_BUSY,
         Reason.STORAGE_FULL,
         Reason.STORAGE_BROKEN,
