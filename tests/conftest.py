@@ -16,6 +16,7 @@ import uvloop
 from aiohttp.abc import AbstractResolver
 
 from ntfyish.app import RunningServer, running
+from ntfyish.core.push_lanes import FindSender
 from ntfyish.settings import load
 from tests.clock import FakeClock
 from tests.wire import Wire, open_wire
@@ -70,6 +71,7 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
             clock: FakeClock | None = None,
             data_dir: Path | None = None,
             resolver: AbstractResolver | None = None,
+            find_sender: FindSender | None = None,
             **settings: object,
         ) -> Server:
             flags: dict[str, object] = {
@@ -85,7 +87,9 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
             }
             flags.update({name.replace("_", "-"): value for name, value in settings.items()})
             clock = clock or FakeClock()
-            running_server = await stack.enter_async_context(running(load(flags, {}, None), clock, resolver))
+            running_server = await stack.enter_async_context(
+                running(load(flags, {}, None), clock, resolver, find_sender)
+            )
             session = await stack.enter_async_context(aiohttp.ClientSession())
             server = Server(running_server.url, clock, session, running_server, Path(str(flags["data-dir"])))
             server._stack = stack

@@ -4,8 +4,8 @@
 signal ends it.
 """
 
-from ntfyish.app.extras import ExtraMissing
+from ntfyish.app.extras import ExtraMissing, SettingUnusable
 from ntfyish.app.lifetime import RunningServer, running
 from ntfyish.app.serving import serve
 
-__all__ = ["ExtraMissing", "RunningServer", "running", "serve"]
+__all__ = ["ExtraMissing", "RunningServer", "SettingUnusable", "running", "serve"]

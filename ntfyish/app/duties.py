@@ -40,6 +40,7 @@ def _enter_sending(core: Core) -> None:
 
     timetable.when_due("repeat", sending.receipts.repeat)
     timetable.when_due("errands", sending.errands.run_due)
+    timetable.when_due("pushes", core.pushes.lanes.run_due)
     timetable.when_due("release", release)
 
 
@@ -48,6 +49,7 @@ def _enter_store(core: Core) -> None:
     timetable, period_s = core.timetable, core.settings.manager_interval_s
     timetable.every("receipts", period_s, core.sending.receipts.purge)
     timetable.every("late errands", period_s, core.sending.errands.drop_late)
+    timetable.every("late pushes", period_s, core.pushes.lanes.sweep)
     if core.attachments is not None:
         timetable.every("attachments", period_s, core.attachments.sweep)
     if core.browsers is not None:
@@ -74,6 +76,8 @@ def enter_sweep(core: Core, name: str, fronts: Fronts) -> None:
 def _enter_visitors(core: Core) -> None:
     limits, clock, data, timetable = core.limits, core.clock, core.data, core.timetable
     timetable.every("topics", SWEEP_S, lambda: _sweep_topics(limits, clock))
+    if core.rate_owners is not None:
+        timetable.every("rate owners", SWEEP_S, core.rate_owners.sweep)
     timetable.every("counts", COUNTS_S, lambda: _keep_counts(limits, data.store, clock))
     timetable.every("uses", NOTE_USES_S, lambda: core.access.note_uses(data.people))
 

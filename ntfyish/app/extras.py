@@ -1,4 +1,4 @@
-"""What is said if a setting needs more than is installed. Raised by `sending` and `mail`."""
+"""What is said if a setting needs more than there is. Raised by whoever opens what it asks for."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class ExtraMissing(Exception):
 
     def __init__(self, key: str, extra: str) -> None:
         super().__init__(f"{key} needs a package that is not installed: pip install 'ntfyish[{extra}]'")
+
+
+class SettingUnusable(Exception):
+    """A setting names a file that cannot be used; the text says which, and why."""

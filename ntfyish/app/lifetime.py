@@ -19,6 +19,7 @@ from ntfyish.core.clock import SystemClock
 from ntfyish.core.first_start import FirstStart
 from ntfyish.core.hub import Hub
 from ntfyish.core.ports import Clock
+from ntfyish.core.push_lanes import FindSender
 from ntfyish.settings import Settings
 from ntfyish.web.front import Fronts
 from ntfyish.web.server import AiohttpLane
@@ -49,20 +50,25 @@ class RunningServer:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, clock: Clock | None = None, resolver: AbstractResolver | None = None
+    settings: Settings,
+    clock: Clock | None = None,
+    resolver: AbstractResolver | None = None,
+    find_sender: FindSender | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a server as long as the context lasts; leaving it ends it cleanly.
 
     Args:
         resolver: looks up the names in callbacks; the system's if None.
+        find_sender: returns what pushes to a destination; what the settings say if None.
 
     Raises:
         DatabaseUnusable: the data cannot be used as it is.
         ExtraMissing: a setting needs what is not installed.
+        SettingUnusable: a setting names a file that cannot be used.
         OSError: an address cannot be listened on.
     """
     async with AsyncExitStack() as stack:
-        core = await open_core(settings, clock or SystemClock(), resolver, stack)
+        core = await open_core(settings, clock or SystemClock(), resolver, find_sender, stack)
         web = make_web(core)
         metrics = await _measure(core, web, stack)
         router = make_router(core, web, metrics if settings.metrics_listen_http is None else None)
@@ -111,7 +117,8 @@ def _complete_links(core: Core, url: str) -> None:
 
 
 async def _end_connections(core: Core, web: Web, fronts: Fronts, lane: AiohttpLane) -> None:
-    """End streams at once, and requests when they are answered or `shutdown_timeout_s` has passed."""
+    """End streams at once, requests and pushes when they are answered or `shutdown_timeout_s` has passed."""
+    core.tasks.start(core.pushes.lanes.finish(), "last pushes")
     web.streams.abort_all()
     web.sockets.restart()
     fronts.close_after_answers()

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver
 from ntfyish.app.data import Data
 from ntfyish.app.extras import ExtraMissing
 from ntfyish.core.counters import Counters
-from ntfyish.core.deliveries import UPSTREAM
+from ntfyish.core.deliveries import PUSH, UPSTREAM
 from ntfyish.core.errands import ErrandRunner, Errands
 from ntfyish.core.letters import EMAIL, Letters
 from ntfyish.core.ports import Clock, MailSender
@@ -47,12 +47,14 @@ async def open_sending(
     clock: Clock,
     data: Data,
     timetable: Timetable,
+    push: ErrandRunner,
     resolver: AbstractResolver | None,
     stack: AsyncExitStack,
 ) -> Sending:
     """Return what sends, as long as `stack` lasts.
 
     Args:
+        push: pushes messages to devices.
         resolver: looks up the names in callbacks; the system's if None.
 
     Raises:
@@ -70,7 +72,7 @@ async def open_sending(
     )
     callbacks = await stack.enter_async_context(Callbacks(clock, settings.callback_allow, resolver))
     letters = _letters(settings, clock, data.counters)
-    runners: dict[str, ErrandRunner] = {CALLBACK: callbacks, EMAIL: letters}
+    runners: dict[str, ErrandRunner] = {CALLBACK: callbacks, EMAIL: letters, PUSH: push}
     if settings.upstream_base_url:
         runners[UPSTREAM] = await stack.enter_async_context(_upstream(settings, clock))
     errands = Errands(

@@ -66,7 +66,7 @@ def run(settings: Settings) -> int:
     Raises:
         Failure: it cannot start.
     """
-    from ntfyish.app import ExtraMissing
+    from ntfyish.app import ExtraMissing, SettingUnusable
     from ntfyish.app import serve as serve_until_signal
     from ntfyish.store.sqlite.failures import DatabaseUnusable
 
@@ -76,7 +76,7 @@ def run(settings: Settings) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(serve_until_signal(settings, announce))
-    except (DatabaseUnusable, ExtraMissing) as error:
+    except (DatabaseUnusable, ExtraMissing, SettingUnusable) as error:
         raise Failure(str(error)) from error
     except NotFound as error:  # only the start raises it: what is declared belongs to nobody
         names = {app.account for app in settings.apps} - {entry.name for entry in settings.accounts}

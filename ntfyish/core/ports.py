@@ -434,7 +434,8 @@ class PushOutbox(Protocol):
     async def find_deliveries(self, id: str, owner: str) -> Sequence[Delivery] | None:
         """Return the pushes of a message, by its id, its request's, or its sequence's, oldest message first.
 
-        The newest ten thousand, if there are more. None if there is no such message of that owner that was pushed.
+        The newest ten thousand, if there are more. None if there is no such message of that owner that was
+        pushed.
         """
 
 

@@ -207,9 +207,7 @@ class Receipts:
         def transition(receipt: Receipt) -> Transition | None:
             nonlocal is_first
             after = acknowledge(receipt)
-            is_first = (
-                after is not None and after.receipt is not receipt
-            )  # of its last run
+            is_first = after is not None and after.receipt is not receipt  # of its last run
             return after
 
         (receipt,) = await self._store.change_receipts([id], transition)
@@ -234,6 +232,9 @@ class Receipts:
 
         ids = list(sends)
         changed = await self._store.change_receipts(ids, transition, sum(map(len, sends.values())))
+        posts = [post for send in sends.values() for post in send]
+        if any(isinstance(extra, Errand) for post in posts for extra in post.extras):
+            self._errand_due(now)
         for receipt in changed:
             state = None if receipt is None else receipt.state(now)
             if receipt is not None and receipt.sends > 1 and state is State.PENDING:
@@ -256,7 +257,8 @@ class Receipts:
         owner = self._directory.find_inbox_owner(addressee.topic)
         if owner is None:
             return not addressee.group
-        if not (owner.stream or self._directory.client_devices(owner)):
+        directory = self._directory
+        if not (owner.stream or directory.client_devices(owner) or directory.push_names(owner)):
             return False
         if not addressee.group:
             return True
