@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from ntfyish.model.web_push_keys import new_vapid_keys
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHROMIUM = "/usr/bin/chromium"
 APP_TOKEN = "azGDORePK8gMaC0QOYAMyEEuzJnyUi"
@@ -108,6 +110,7 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    public, private = new_vapid_keys()
     config = folder / "server.yml"
     config.write_text(
         json.dumps(  # JSON is YAML
@@ -120,6 +123,9 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
                     {"name": "root", "password": "secret", "role": "admin"},
                 ],
                 "enable-reservations": True,
+                "web-push-public-key": public,
+                "web-push-private-key": private,
+                "web-push-email-address": "admin@push.example",
                 # All of the tests' clients have one address; exempt, it would not be told its limits.
                 "visitor-request-limit-burst": 10_000,
                 "visitor-topic-creation-limit-burst": 10_000,
