@@ -17,6 +17,7 @@ from ntfyish.cli.subscribe import subscribe
 from ntfyish.core.declared import declared_people
 from ntfyish.model.acl import BOTH, AclEntry, Permission, TopicAccess
 from ntfyish.model.people import Flavour, Group, Member, Role
+from ntfyish.model.push import PushDevice, PushKind
 from ntfyish.settings import (
     ListenAddress,
     Settings,
@@ -712,6 +713,72 @@ def test_declared_people_are_also_limited_tokens_access_entries_and_groups(confi
     )
     members = (Member(account="phil"), Member(account="vera", device="pad", memo="m", enabled=False))
     assert people.groups == (Group(key=KEY, name="G", account="phil", members=members, declared=True),)
+
+
+APNS = """
+apns:
+- {bundle-id: app.example, key-file: AuthKey.p8, key-id: K, team-id: T}
+- {bundle-id: app.example, sandbox: true, key-file: AuthKey.p8, key-id: K, team-id: T}
+- {bundle-id: app.beta, sandbox: true, certificate-file: beta.pem}
+"""
+
+
+def test_declared_people_have_devices_that_are_pushed_to(config: Path) -> None:
+    settings = of_yaml(
+        config,
+        APNS + "accounts:\n"
+        "- name: phil\n"
+        "  devices:\n"
+        "  - droid2\n"
+        f"  - {{name: phone, kind: apns, token: {'AB' * 32}, bundle-id: app.example, topics: [a, b, a]}}\n"
+        f"  - {{name: pad, token: {'cd' * 32}, bundle-id: app.example, sandbox: true}}\n"
+        f"  - {{name: beta, token: {'ab' * 32}, bundle-id: app.beta}}\n"
+        "topic-devices:\n"
+        f"- {{topics: 'alerts, backups', token: {'ef' * 8}, bundle-id: app.example, sandbox: false}}\n",
+    )
+    people = declared_people(settings, 1_750_000_000.9)
+    phone, pad, beta, sign = people.push_devices
+    assert people.accounts[0].devices == ("droid2",)
+    assert phone == PushDevice(
+        id=phone.id,
+        kind=PushKind.APNS,
+        account="phil",
+        name="phone",
+        topics=("a", "b"),
+        token="ab" * 32,
+        bundle_id="app.example",
+        sandbox=False,
+        registered_at=1_750_000_000,
+        declared=True,
+    )
+    assert (pad.name, pad.sandbox, beta.name, beta.sandbox) == ("pad", True, "beta", True)
+    assert (sign.account, sign.name, sign.topics, sign.sandbox) == ("", "", ("alerts", "backups"), False)
+    assert len({device.id for device in people.push_devices}) == 4
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        (f"{{name: phone, token: {'ab' * 32}, bundle-id: app.other}}", "apns has no such app: app.other"),
+        (f"{{name: p, token: {'ab' * 32}, bundle-id: app.beta, sandbox: no}}", "apns has no such app"),
+        ("{name: phone, token: nothex, bundle-id: app.beta}", "must be hex digits"),
+        (f"{{name: phone, token: {'ab' * 101}, bundle-id: app.beta}}", "must be hex digits"),
+        (f"{{name: phone, kind: fcm, token: {'ab' * 32}, bundle-id: app.beta}}", "apns"),
+        (f"{{name: my phone, token: {'ab' * 32}, bundle-id: app.beta}}", "must be 1 to 25"),
+        (f"{{token: {'ab' * 32}, bundle-id: app.beta}}", "name"),
+        (f"phone, {{name: phone, token: {'ab' * 32}, bundle-id: app.beta}}", "have the same name"),
+        (
+            f"{{name: a, token: {'ab' * 32}, bundle-id: app.beta}},"
+            f" {{name: b, token: {'AB' * 32}, bundle-id: app.beta}}",
+            "two devices of the app app.beta have the same token",
+        ),
+        (f"{{name: a, token: {'ab' * 32}, bundle-id: app.beta, topics: 'a b'}}", "must be 1 to 64"),
+    ],
+)
+def test_what_cannot_be_pushed_to_is_refused(config: Path, devices: str, words: str) -> None:
+    found = mistakes_of_yaml(config, f"{APNS}\naccounts: [{{name: phil, devices: [{devices}]}}]")
+    assert any(words in mistake for mistake in found), found
+    assert not any("abab" in mistake.lower() for mistake in found), "a token is shown"
 
 
 def test_an_unknown_key_within_an_entry_is_compared_with_those_that_belong_there(config: Path) -> None:

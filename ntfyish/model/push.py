@@ -40,7 +40,8 @@ class PushDevice:
         bundle_id: APNs: the app; "" for Web Push.
         sandbox: APNs: the token is of the development environment.
         auth, p256dh: Web Push: the subscription's keys, in base64url.
-        address: Web Push: who registered it, as a visitor's key; limits how many somebody has.
+        address: Web Push, and whatever is nobody's: who registered it, as a visitor's key; limits how many
+            somebody has.
         registered_at: Unix seconds at which it was last registered; what Apple says about a token that was
             gone before that is out of date.
         warned_at: Web Push: Unix seconds at which it was told that it is about to expire; 0 for not.
