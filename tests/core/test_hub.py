@@ -8,6 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from ntfyish.core.counters import Counters
 from ntfyish.core.hub import Hub, Subscription
 from ntfyish.model.message import Content, Message, MessageId, Published
 from ntfyish.model.query import Filter
@@ -74,7 +75,8 @@ class HubMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = Loop()
-        self.hub = Hub(self.loop.ready.append, slice_size=2)
+        self.counters = Counters()
+        self.hub = Hub(self.loop.ready.append, slice_size=2, counters=self.counters)
         self.seq = 0
         self.readers: list[tuple[Reader, tuple[str, ...], Filter | None]] = []
         self.expected: dict[Reader, list[int]] = {}
@@ -116,6 +118,10 @@ class HubMachine(RuleBasedStateMachine):
         self.loop.run()
         for reader, _, _ in self.readers:
             assert reader.seqs() == self.expected[reader]
+        delivered = sum(map(len, self.expected.values()))
+        written = sum(len(reader.seqs()) for reader in self.expected)
+        # Who leaves during a fan-out may have been counted.
+        assert written <= self.counters.deliveries <= delivered
 
     @invariant()
     def nobody_gets_anything_wrong(self) -> None:
