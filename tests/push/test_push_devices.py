@@ -12,6 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ntfyish.core.ports import DeadDevice, People, Remove
 from ntfyish.model.acl import AclEntry
@@ -37,11 +39,16 @@ def basic(name: str, password: str) -> str:
 PHIL = basic("phil", "secret")
 VERA = basic("vera", "secret")
 DECLARED = "aa" * 32
+KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
 
 
 def settings(folder: Path, **changes: Any) -> dict[str, Any]:
     """An app in both environments, one in the sandbox, two accounts, and topics that few may read."""
-    key = {"key-file": str(folder / "AuthKey.p8"), "key-id": "KEYID12345", "team-id": "TEAMID1234"}
+    file = folder / "AuthKey.p8"
+    file.write_bytes(KEY)
+    key = {"key-file": str(file), "key-id": "KEYID12345", "team-id": "TEAMID1234"}
     nowhere = {**key, "endpoint": "127.0.0.1:1"}
     return {
         "accounts": [
