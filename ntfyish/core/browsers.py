@@ -78,16 +78,16 @@ class Browsers:
         registered from, and moves with its browser as long as there is room at the new one.
 
         Args:
+            endpoint: one that `check_endpoint` has let pass.
             p256dh, auth: the keys of its subscription, in base64.
             topics: those it gets, all of which it may read; not empty.
             account: of whoever is logged in; "" for nobody.
             address: who registers it, as a visitor's key.
 
         Raises:
-            Invalid: WEB_PUSH_ENDPOINT_UNKNOWN; WEB_PUSH_INVALID: the keys are none.
+            Invalid: WEB_PUSH_INVALID: the keys are none.
             LimitReached: SUBSCRIPTION_LIMIT: there are too many from this address.
         """
-        self.check_endpoint(endpoint)
         try:
             p256dh, auth = read_subscription_keys(p256dh, auth)
         except ValueError:

@@ -200,9 +200,7 @@ class WebPushSender:
         assert self._session is not None
         url = URL(endpoint, encoded=True)  # as it was given: the service may compare it byte by byte
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            answer = await response.content.read(_ANSWER_BYTES)
-            if not response.content.at_eof():
-                response.close()  # with whatever else would come
+            answer = await response.content.read(_ANSWER_BYTES)  # what else comes ends the connection
             fields = {name.lower(): value for name, value in response.headers.items()}
             return response.status, fields, answer
 

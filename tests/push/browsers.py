@@ -58,7 +58,11 @@ class Received:
 
 @dataclass
 class PushService:
-    """Gives each request the next of its answers; the last one stays. None hangs, b"" hangs up."""
+    """Gives each request the next of its answers; the last one stays. None hangs, b"" hangs up.
+
+    Attributes:
+        answering: cleared, answers wait until it is set again.
+    """
 
     answers: list[bytes | None]
     ca_file: Path
@@ -66,6 +70,7 @@ class PushService:
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def host(self) -> str:
@@ -85,6 +90,7 @@ class PushService:
                 body = await reader.readexactly(int(known["content-length"]))
                 self.requests.append(Received(line, known, body))
                 reply = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+                await self.answering.wait()
                 if reply is None:
                     await reader.read()
                 if not reply:
@@ -109,6 +115,7 @@ async def push_service(folder: Path, *answers: bytes | None) -> AsyncIterator[Pu
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(HOST, "*.googleapis.com").configure_cert(context)
     service = PushService(list(answers) or [CREATED], ca_file)
+    service.answering.set()
     server = await asyncio.start_server(service.serve, "127.0.0.1", 0, ssl=context)
     service.port = server.sockets[0].getsockname()[1]
     try:

@@ -198,7 +198,10 @@ async def test_what_is_malformed_is_refused(world: World, wrong: Any) -> None:
     ],
 )
 async def test_endpoints_of_nobody_are_refused(world: World, endpoint: str) -> None:
-    assert await code(world.server, POST, Browser(endpoint).subscription("alerts")) == 40039
+    browser = Browser(endpoint)
+    assert await code(world.server, POST, browser.subscription("alerts")) == 40039
+    assert await code(world.server, POST, browser.subscription(*map(str, range(51)))) == 40039
+    assert await code(world.server, POST, browser.subscription()) == 40039
 
 
 @pytest.mark.parametrize(
@@ -272,17 +275,33 @@ async def test_who_stays_away_is_told_once_and_then_removed(world: World) -> Non
     assert len(requests) == 1
 
 
-async def test_who_comes_back_after_the_warning_stays_and_is_warned_again(world: World) -> None:
+@pytest.mark.parametrize("topic", ["alerts", "backups"])
+async def test_who_comes_back_after_the_warning_stays_and_is_warned_again(world: World, topic: str) -> None:
     browser, day_s = world.browser(), 86_400
     await world.register(browser, "alerts")
     await world.pass_time(56 * day_s)
     await until(lambda: len(world.service.requests) == 1, world.server.clock)
-    await world.pass_time(0)
-    await world.register(browser, "alerts")
+    await until_known(world, lambda known: bool(known["b1"].warned_at))
+    await world.register(browser, topic)
     assert (await world.known())["b1"].warned_at == 0
     await world.pass_time(54 * day_s)
     assert list(await world.known()) == ["b1"]
     await world.pass_time(2 * day_s)
+    await until(lambda: len(world.service.requests) == 2, world.server.clock)
+
+
+async def test_who_comes_back_while_it_is_being_warned_has_not_been(world: World) -> None:
+    browser = world.browser()
+    await world.register(browser, "alerts")
+    world.service.answering.clear()
+    await world.pass_time(56 * 86_400)
+    await until(lambda: len(world.service.requests) == 1, world.server.clock)
+    await world.register(browser, "alerts")
+    world.service.answering.set()
+    for _ in range(20):
+        await world.server.clock.advance(0.25)
+        assert (await world.known())["b1"].warned_at == 0
+    await world.pass_time(56 * 86_400)
     await until(lambda: len(world.service.requests) == 2, world.server.clock)
 
 
