@@ -458,7 +458,8 @@ class Settings(BaseSettings):
     )
     web_push_endpoint_allow: Annotated[tuple[Text, ...], Items] = _setting(
         (),
-        "Hosts of push services that browsers may name, besides those of the known ones.",
+        "Hosts of push services that browsers may name, besides those of the known ones; with :port if that is"
+        " not 443. One with a private address needs callback-allow, too.",
         example="[push.example.com]",
     )
     upstream_base_url: BaseUrl = _setting(
