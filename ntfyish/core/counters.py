@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 # Seconds: from a message that is not stored to one behind a disk that stalls
 PUBLISH_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# From a service nearby to one that hangs
+PUSH_BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Histogram:
@@ -42,6 +44,10 @@ def _publish_histogram() -> Histogram:
     return Histogram(PUBLISH_BOUNDS_S)
 
 
+def _push_histogram() -> Histogram:
+    return Histogram(PUSH_BOUNDS_S)
+
+
 @dataclass(slots=True)
 class Counters:
     """The counts, all since the start.
@@ -58,7 +64,7 @@ class Counters:
         http_requests: (status, error code of ntfy's or 0, method) -> answers; a stream counts when it begins,
             with status 200.
         pushes: (kind of service, verdict in lower case) -> tries.
-        push_latency_s, push_latency_count: time of all tries together in seconds, and how many.
+        push_durations: of all tries, in seconds.
         push_results: (kind of service, final state) -> pushes.
         pushes_entered: kind of service -> pushes entered.
         push_paused: destination -> reason, for those that wait for the operator.
@@ -83,8 +89,7 @@ class Counters:
     email_receive_failures: int = 0
     http_requests: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     pushes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    push_latency_s: float = 0.0
-    push_latency_count: int = 0
+    push_durations: Histogram = field(default_factory=_push_histogram)
     push_results: Counter[tuple[str, str]] = field(default_factory=Counter)
     pushes_entered: Counter[str] = field(default_factory=Counter)
     push_paused: dict[str, str] = field(default_factory=dict)

@@ -310,8 +310,7 @@ class PushLane:
         """Take in an answer."""
         counters, now = self._parts.counters, self._parts.clock.now()
         counters.pushes[self._kind.value, outcome.verdict.name.lower()] += 1
-        counters.push_latency_s += seconds
-        counters.push_latency_count += 1
+        counters.push_durations.observe(seconds)
         self._note_health(begun, outcome, now)
         if outcome.verdict is Verdict.GONE:
             self._held.gone.append(Gone(claimed, push.device, outcome))

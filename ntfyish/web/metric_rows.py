@@ -21,6 +21,8 @@ from ntfyish.model.push import PushKind, PushState, Verdict
 # A service says why it refuses in a word; whatever it says instead, it becomes a label that can be shown.
 _LONGEST = 200
 
+_ENDS = (PushState.DELIVERED, PushState.FAILED, PushState.EXPIRED, PushState.DROPPED)
+
 Labelled = Mapping[tuple[str, ...], float]
 Value = float | Labelled | Histogram
 
@@ -31,7 +33,6 @@ class Kind(Enum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
-    SUMMARY = "summary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,7 @@ class Row:
 
     Attributes:
         text: what it means.
-        read: returns its value, or label values -> value, or None if it is not known. SUMMARY: the key
-            ("count",) has how many, ("sum",) the sum.
+        read: returns its value, or label values -> value, or None if it is not known.
     """
 
     name: str
@@ -74,8 +74,7 @@ def _pushes(now: Snapshot) -> Labelled:
 
 
 def _push_results(now: Snapshot) -> Labelled:
-    ends = [state.value for state in PushState if state is not PushState.PENDING]
-    return _filled(ends, now.counters.push_results)
+    return _filled([state.value for state in _ENDS], now.counters.push_results)
 
 
 def _filled(ends: Sequence[str], counts: Counter[tuple[str, str]]) -> Labelled:
@@ -115,10 +114,6 @@ def _errand_ages(now: Snapshot) -> Labelled | None:
 
 def _age(now: Snapshot, since: float | None) -> float:
     return 0.0 if since is None else max(0.0, now.now - since)
-
-
-def _push_times(now: Snapshot) -> Labelled:
-    return {("count",): now.counters.push_latency_count, ("sum",): now.counters.push_latency_s}
 
 
 ROWS: Sequence[Row] = (
@@ -323,15 +318,16 @@ ROWS: Sequence[Row] = (
     Row(
         "ntfyish_push_results_total",
         Kind.COUNTER,
-        "Pushes that are over, by how they ended: delivered, failed, expired, superseded, dropped.",
+        "Pushes that are over, by how they ended: delivered, failed, expired, dropped. Those whose place a"
+        " later message has taken are in none of them.",
         _push_results,
         ("kind", "state"),
     ),
     Row(
         "ntfyish_push_duration_seconds",
-        Kind.SUMMARY,
-        "Time that tries to push took: their sum, and how many.",
-        _push_times,
+        Kind.HISTOGRAM,
+        "Time that tries to push took.",
+        lambda now: now.counters.push_durations,
     ),
     Row(
         "ntfyish_push_queue_pending",

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -102,10 +102,6 @@ def _families(snapshot: Snapshot) -> Sequence[Metric]:
 def _family(row: Row, value: Value) -> Metric:
     if isinstance(value, Histogram):
         return _histogram(row, value)
-    if row.kind is Kind.SUMMARY and isinstance(value, Mapping):
-        return SummaryMetricFamily(
-            row.name, row.text, count_value=int(value["count",]), sum_value=value["sum",]
-        )
     kind = "unknown" if row.name in _PLAIN_COUNTERS else row.kind.value
     name = row.name.removesuffix(_TOTAL) if kind == Kind.COUNTER.value else row.name
     family = Metric(name, row.text, kind)

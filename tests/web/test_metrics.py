@@ -455,7 +455,8 @@ async def test_pushes_are_shown_by_kind_with_zeros_from_the_start(measured: Serv
     counters.pushes["apns", "gone"] += 2
     counters.push_results["apns", "failed"] += 2
     counters.pushes_entered["apns"] += 5
-    counters.push_latency_s, counters.push_latency_count = 0.5, 2
+    for seconds in (0.125, 0.375):
+        counters.push_durations.observe(seconds)
     # A service may say anything; it is shown in a form that a scraper can read.
     counters.push_paused["apns:app.example"] = 'Invalid"Token\n\\\udc80' + "x" * 500
     found = await figures(measured)
@@ -463,10 +464,12 @@ async def test_pushes_are_shown_by_kind_with_zeros_from_the_start(measured: Serv
     assert found['ntfyish_pushes_total{kind="apns",verdict="gone"}'] == 2
     assert found['ntfyish_pushes_total{kind="webpush",verdict="gone"}'] == 0
     assert found['ntfyish_push_results_total{kind="apns",state="failed"}'] == 2
-    assert found['ntfyish_push_results_total{kind="webpush",state="superseded"}'] == 0
+    assert found['ntfyish_push_results_total{kind="webpush",state="expired"}'] == 0
     assert found['ntfyish_pushes_entered_total{kind="apns"}'] == 5
     assert found["ntfyish_push_duration_seconds_sum"] == 0.5
     assert found["ntfyish_push_duration_seconds_count"] == 2
+    bucket = 'ntfyish_push_duration_seconds_bucket{le="%s"}'
+    assert [found[bucket % bound] for bound in ("0.1", "0.25", "0.5", "30.0", "+Inf")] == [0, 1, 2, 2, 2]
     (paused,) = [name for name in found if name.startswith("ntfyish_push_destinations_paused")]
     assert paused.startswith(
         r'ntfyish_push_destinations_paused{destination="apns:app.example",reason="Invalid\"Token\n\\?xxx'
@@ -526,8 +529,10 @@ def names_in(expression: str) -> set[str]:
 def exposed(text: str) -> set[str]:
     """Return the names by which samples can be asked for."""
     announced = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-    suffixes = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
-    return {name + end for name, kind in announced.items() for end in suffixes.get(kind, ("",))}
+    ends = ("_bucket", "_sum", "_count")
+    return {
+        name + end for name, kind in announced.items() for end in (ends if kind == "histogram" else ("",))
+    }
 
 
 def dashboard() -> dict[str, Any]:
