@@ -123,6 +123,7 @@ def _serve(folder: Path) -> Iterator[LiveServer]:
                     {"name": "root", "password": "secret", "role": "admin"},
                 ],
                 "enable-reservations": True,
+                "enable-metrics": True,
                 "web-push-public-key": public,
                 "web-push-private-key": private,
                 "web-push-email-address": "admin@push.example",
