@@ -442,10 +442,13 @@ class Settings(BaseSettings):
         "",
         "Public key of Web Push (VAPID); ntfyish webpush keys makes a pair. Needs web-push-private-key,"
         " web-push-email-address, base-url, and the extra webpush (pip install 'ntfyish[webpush]').",
-        example='"BNYf..."',
+        example='"BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"',
     )
     web_push_private_key: Text = _setting(
-        "", "Private key of Web Push (VAPID).", example='"9xVU..."', secret=True
+        "",
+        "Private key of Web Push (VAPID). The example's is in RFC 8291, and no secret.",
+        example='"yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"',
+        secret=True,
     )
     web_push_email_address: EmailAddress = _setting(
         "", "Whom browsers' push services may write to about our pushes.", example="admin@example.com"
@@ -458,8 +461,8 @@ class Settings(BaseSettings):
     )
     web_push_endpoint_allow: Annotated[tuple[Text, ...], Items] = _setting(
         (),
-        "Hosts of push services that browsers may name, besides those of the known ones; with :port if that is"
-        " not 443. One with a private address needs callback-allow, too.",
+        "Hosts of push services that browsers may name, besides those of the known ones; with :port if that"
+        " is not 443. One with a private address needs callback-allow, too.",
         example="[push.example.com]",
     )
     upstream_base_url: BaseUrl = _setting(
