@@ -65,22 +65,32 @@ class MatrixGateway:
 
     async def _notify(self, request: Request, caller: Caller) -> Response:
         self._check_base_url()
+        try:
+            rejected = await self._pass_on(request, caller)
+        except NtfyishError:
+            self._counters.matrix_failures += 1
+            raise
+        headers = CORS if rejected else CORS + limit_headers(request.visitor)
+        return answer({"rejected": rejected}, headers)
+
+    async def _pass_on(self, request: Request, caller: Caller) -> list[str]:
+        """Publish a notification, or return the push key that the homeserver is to forget."""
         body, more = await request.body.read(self._size_limit)
         if more:
             raise TooLarge(Reason.MATRIX_TOO_LARGE)
         pushkey = read_pushkey(body)
         topic = find_topic(pushkey, self._base_url)
         if not topic:
-            return _rejected(pushkey)
+            return [pushkey]
         try:
             await self._publish(request, caller, topic, body.decode())
         except NtfyishError as error:
+            if error.reason is not Reason.SUBSCRIBER_MISSING or not self._is_abandoned(topic):
+                raise
             self._counters.matrix_failures += 1
-            if error.reason is Reason.SUBSCRIBER_MISSING and self._is_abandoned(topic):
-                return _rejected(pushkey)
-            raise
+            return [pushkey]
         self._counters.matrix_published += 1
-        return answer({"rejected": []}, CORS + limit_headers(request.visitor))
+        return []
 
     async def _publish(self, request: Request, caller: Caller, topic: str, text: str) -> None:
         admission = self._publishing.admit(request, caller.visitor, topic)
@@ -121,7 +131,3 @@ def find_topic(pushkey: str, base_url: str) -> str:
         return ""
     topic = path.partition("?")[0]
     return topic if is_topic(topic) else ""
-
-
-def _rejected(pushkey: str) -> Response:
-    return answer({"rejected": [pushkey]})
