@@ -108,7 +108,7 @@ class PushLane:
         self._workers = 0
         self._due_at = _NEVER
         self._store_resumes_at = 0.0
-        self._is_sure = False
+        self._is_sure = False  # that nothing is due later, after what `_due_at` says
         self._logged_at: dict[str, float] = {}
         self._is_pumping = False
         self._is_stopping = False
@@ -223,10 +223,11 @@ class PushLane:
         self._hire()
         if len(claimed) == limit:
             self._due_at = min(self._due_at, now)
-        elif not self._is_sure:  # who had this lane before us may have left something for later
+        elif not self._is_sure:
             self._is_sure = True
-            next_at = await outbox.next_push(self.destination)
-            self._due_at = min(self._due_at, _NEVER if next_at is None else next_at)
+            if (next_at := await outbox.next_push(self.destination)) is not None:
+                self._is_sure = False
+                self._due_at = min(self._due_at, next_at)
 
     def _hire(self) -> None:
         """Have as many workers as there is work for."""
@@ -303,6 +304,7 @@ class PushLane:
             self._note(again(claimed, claimed.reason, now, now))
         else:
             self._due_at = min(self._due_at, now + LEASE_S)
+            self._is_sure = False
 
     def _take(
         self, claimed: ClaimedPush, push: Push, outcome: PushOutcome, begun: int, seconds: float
@@ -338,7 +340,7 @@ class PushLane:
                 self._log(logging.WARNING, "Pushes wait: the service is not available (%s)", outcome.reason)
             self._put_back()
         elif was_open:
-            _log.info("Pushes to %s go on", self.destination)
+            self._log(logging.INFO, "Pushes go on")
 
     def _put_back(self) -> None:
         """Give back what is claimed and not begun."""
@@ -385,6 +387,7 @@ class PushLane:
         for note in notes:
             if note.state is PushState.PENDING:
                 self._due_at = min(self._due_at, note.due_at)
+                self._is_sure = False
 
     def _log(self, level: int, text: str, *values: object) -> None:
         """Write to the log, but not for each push."""

@@ -46,7 +46,9 @@ class ScriptedSender:
             self.under_way -= 1
         return answer if isinstance(answer, PushOutcome) else answer(push)
 
-    def say(self, verdict: Verdict, reason: str = "", *, gone_at: float = 0, retry_after_s: float = 0) -> None:
+    def say(
+        self, verdict: Verdict, reason: str = "", *, gone_at: float = 0, retry_after_s: float = 0
+    ) -> None:
         """Answer so once."""
         self.answers.append(
             PushOutcome(verdict=verdict, reason=reason, gone_at=gone_at, retry_after_s=retry_after_s)

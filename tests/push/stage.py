@@ -96,6 +96,10 @@ class Stage:
             await self.clock.advance(0)
             seconds -= step
 
+    async def until_tried(self, count: int) -> None:
+        """Wait until so many tries have ended, and nothing is under way."""
+        await self.until(lambda: len(self.sender.pushes) >= count and not self.sender.under_way)
+
     async def until_states(self, **expected: int) -> None:
         """Wait until there are so many pushes in each state, and none in others."""
         try:
