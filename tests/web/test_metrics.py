@@ -145,7 +145,9 @@ async def test_on_an_address_of_their_own_there_is_nothing_else(start_server: St
     assert await status(server, "GET", f"{server.url}/metrics") == 404
     assert await server.poll("t", "since=all") == []
     found = answers(await figures(server))
-    assert found[("404", "40401", "GET")] == 1  # that of the main address alone
+    # Those of the main address alone
+    assert found[("404", "40401", "GET")] == 1
+    assert found[("200", "20000", "GET")] == 1
 
 
 async def test_the_own_address_survives_what_is_no_http(start_server: StartServer) -> None:
