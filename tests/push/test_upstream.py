@@ -14,12 +14,14 @@ from ntfyish import __version__
 from ntfyish.app import running
 from ntfyish.core.errands import Done, Pause
 from ntfyish.core.ports import ClaimedErrand, Errand
+from ntfyish.model.message import Event
 from ntfyish.push.upstream import Upstream, _seconds, topic_hash
 from ntfyish.settings import SettingsError, load
 from tests.clock import FakeClock
 from tests.conftest import USER_KEY, Server, StartServer
-from tests.ntfy.talking import ask, hear, listen, tell
+from tests.ntfy.talking import hear, listen, tell
 from tests.push.other_server import OK, OtherServer, other_server, refusal
+from tests.push.stage import device, start_stage
 from tests.push.test_callbacks import until
 
 BASE = "https://push.example"
@@ -270,7 +272,11 @@ async def test_after_an_hour_a_poll_request_is_given_up(start_server: StartServe
 
 async def test_a_server_that_hangs_holds_up_nothing_else(start_server: StartServer) -> None:
     async with other_server(None) as other, other_server(OK) as called:
-        server = await started(start_server, other.url, callback_allow=["127.0.0.1"])
+        stage = await start_stage(
+            start_server, base_url=BASE, upstream_base_url=other.url, callback_allow=["127.0.0.1"]
+        )
+        server = stage.server
+        await stage.add(device(1, "b"))
         for number in range(100):
             began = time.monotonic()
             await server.publish("a", str(number))
@@ -281,6 +287,7 @@ async def test_a_server_that_hangs_holds_up_nothing_else(start_server: StartServ
         async with server.http.post(url.replace(BASE, server.url)) as response:
             assert response.status == 200
         await until(lambda: len(called.requests) == 1, server.clock)
+        await stage.until_states(delivered=1)
         assert other.most_open == 32
 
 
@@ -363,10 +370,14 @@ def test_a_token_that_fits_no_header_is_refused_at_start(tmp_path: Path, token: 
         load({**flags, "upstream-access-token": token}, {}, None)
 
 
-async def test_we_pass_on_the_poll_requests_of_others(server: Server) -> None:
-    reader = await listen(server, "a")
-    answer = await ask(server, "POST /a", "X-Poll-ID: nFS3knfcQ1xe")
-    assert answer.status == 200
+async def test_we_pass_on_the_poll_requests_of_others(start_server: StartServer) -> None:
+    stage = await start_stage(start_server)
+    await stage.add(device(1, "a"))
+    reader = await listen(stage.server, "a")
+    await tell(stage.server, "POST /a", "X-Poll-ID: nFS3knfcQ1xe", body="no content")
     heard = await hear(reader)
     assert (heard["event"], heard["poll_id"]) == ("poll_request", "nFS3knfcQ1xe")
-    assert await server.poll("a") == []
+    await stage.until_states(delivered=1)
+    (pushed,) = stage.sender.pushes
+    assert (pushed.message.event, pushed.message.poll_id) == (Event.POLL_REQUEST, "nFS3knfcQ1xe")
+    assert await stage.server.poll("a") == []
