@@ -27,14 +27,17 @@ _PUSH_TYPES = frozenset({b"alert", b"background", b"voip", b"complication", b"fi
 
 
 class Checks:
-    """Knows whose pushes are taken: whoever signs with the key, or (None) anybody.
+    """Knows whose pushes are taken: of whoever signs with the key, or (None) of anybody, to one app.
 
     Attributes:
         authorizations: the headers that were seen, and how often.
     """
 
-    def __init__(self, key: EllipticCurvePublicKey | None, now: Callable[[], float]) -> None:
+    def __init__(
+        self, key: EllipticCurvePublicKey | None, now: Callable[[], float], bundle_id: str = BUNDLE_ID
+    ) -> None:
         self._key = key
+        self._topic = bundle_id.encode()
         self._now = now
         self._issued: dict[bytes, float] = {}
         self.authorizations: Counter[bytes] = Counter()
@@ -50,7 +53,7 @@ class Checks:
     def _identity_fault(self, headers: dict[bytes, bytes]) -> str:
         if not headers.get(b"apns-topic"):
             return "MissingTopic"
-        if headers[b"apns-topic"] != BUNDLE_ID.encode():
+        if headers[b"apns-topic"] != self._topic:
             return "TopicDisallowed"
         if self._key is None:
             return ""

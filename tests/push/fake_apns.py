@@ -238,11 +238,11 @@ class _Connection(asyncio.Protocol):
         assert self.transport is not None
         self.transport.write(len(frame).to_bytes(3, "big") + b"\x07\x00" + b"\0\0\0\0" + frame)
 
-    def release(self) -> None:
-        """Answer what is held, with 200."""
+    def release(self, answer: Answer = OK) -> None:
+        """Answer what is held."""
         held, self.held = self.held, []
         for stream_id, apns_id in held:
-            self.respond(stream_id, apns_id, OK)
+            self.respond(stream_id, apns_id, answer)
 
     def acknowledge(self) -> None:
         """Give back the room that the bodies have taken."""
@@ -284,7 +284,10 @@ class FakeApns:
         answers: what to answer, in order, whoever is pushed to; then
         by_device: what to answer for a device, in order; the last one stays; then
         otherwise: what to answer.
+        delivered: how often each push was delivered, by device and collapse id; with which ids, from when to
+            when (on the clock that never jumps).
         now: the time that the age of tokens is measured by.
+        bundle_id: the app whose devices it has.
     """
 
     streams: int | None = 1000
@@ -296,6 +299,7 @@ class FakeApns:
     latency_s: float = 0.0
     records: bool = True
     now: Callable[[], float] = time.time
+    bundle_id: str = BUNDLE_ID
     port: int = 0
     answers: deque[Answer] = field(default_factory=deque)
     by_device: dict[str, deque[Answer]] = field(default_factory=dict)
@@ -303,6 +307,9 @@ class FakeApns:
 
     requests: list[Recorded] = field(default_factory=list)
     delivered: Counter[tuple[str, str]] = field(default_factory=Counter)
+    delivered_ids: set[bytes] = field(default_factory=set)
+    first_at: float = 0.0
+    last_at: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
     protocol_errors: list[str] = field(default_factory=list)
     answered_ok: int = 0
@@ -320,7 +327,8 @@ class FakeApns:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.live: list[_Connection] = []
         self._context = _server_context(self.ca, self.client_certificates)
-        self.checks = Checks(None if self.client_certificates else self.key.public_key(), self.now)
+        key = None if self.client_certificates else self.key.public_key()
+        self.checks = Checks(key, self.now, self.bundle_id)
         self._later: deque[tuple[float, _Connection, int, bytes, Answer]] = deque()
         self._later_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
@@ -365,10 +373,10 @@ class FakeApns:
             assert connection.transport is not None
             connection.transport.abort()
 
-    def release(self) -> None:
+    def release(self, answer: Answer = OK) -> None:
         """Answer all requests that are held."""
         for connection in self.live:
-            connection.release()
+            connection.release(answer)
 
     def acknowledge(self) -> None:
         """Give back the room that bodies have taken."""
@@ -413,6 +421,9 @@ class FakeApns:
             "requests": self.asked_count,
             "ok": self.answered_ok,
             "pushes": len(self.delivered),
+            "apns_ids": len(self.delivered_ids),
+            "first_at": self.first_at,
+            "last_at": self.last_at,
             "duplicates": sum(count - 1 for count in self.delivered.values()),
             "statuses": dict(self.statuses),
             "connections": self.connections_made,
@@ -427,7 +438,9 @@ class FakeApns:
         for counted in (self.delivered, self.statuses, self.checks.authorizations):
             counted.clear()
         self.requests.clear()
+        self.delivered_ids.clear()
         self.asked_count = self.answered_ok = self.in_flight_most = 0
+        self.first_at = self.last_at = 0.0
         self.connections_made = self.connections_most = len(self.live)
 
     # What connections tell
@@ -471,6 +484,9 @@ class FakeApns:
         self.statuses[f"{answer.status} {answer.reason}".strip()] += 1
         if answer.status == 200 and answer.do in (Do.ANSWER, Do.NOTHING, Do.GO_AWAY):
             self.delivered[device, headers.get(b"apns-collapse-id", b"").decode()] += 1
+            self.delivered_ids.add(apns_id)
+            self.last_at = time.monotonic()
+            self.first_at = self.first_at or self.last_at
         if not fault and self.first_streams and self.streams is not None:
             connection.conn.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: self.streams})
         self._respond(connection, stream_id, apns_id, answer)
