@@ -84,6 +84,8 @@ class PushDevices:
     def owned(self, principal: Principal) -> list[PushDevice]:
         """Return the devices of whoever has logged in, by name; a limited token does not see those with one.
 
+        A declared device that its service has disowned is not among them: it has to be registered again.
+
         Raises:
             Unauthenticated: nobody has.
         """
@@ -94,6 +96,7 @@ class PushDevices:
             for device in self._directory.people.push_devices
             if device.account == principal.account.name
             and device.kind is PushKind.APNS
+            and not device.dead_at
             and not (device.name and _is_limited(principal))
         ]
         return sorted(found, key=lambda device: (not device.name, device.name, device.id))
