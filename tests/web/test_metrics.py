@@ -522,6 +522,13 @@ def test_the_documentation_lists_every_metric_as_it_is() -> None:
     assert described() == {row.name: (row.kind.value, row.labels, row.text) for row in ROWS}
 
 
+def test_no_page_names_a_metric_that_is_not_there() -> None:
+    known = {name for row in ROWS for name in (row.name, *row.labels)}
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        named = set(re.findall(r"`(ntfy(?:ish)?_[a-z_]+)[`{]", page.read_text()))
+        assert named <= known, page.name
+
+
 def names_in(expression: str) -> set[str]:
     """Return the metrics that an expression of PromQL is about."""
     without_labels = re.sub(r"\{[^}]*\}|\bby \([^)]*\)", "", expression)
