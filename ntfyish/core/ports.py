@@ -404,6 +404,12 @@ class PushOutbox(Protocol):
         They are due again at `until`, lest a crash lose them. Costs what it returns.
         """
 
+    async def recall_pushes(self, now: float) -> int:
+        """Make due now what is pending and was to wait; return how many. For a start: nobody is at work then.
+
+        What a server that is no more had claimed cannot be told from what it had put off.
+        """
+
     async def waiting_destinations(self) -> Sequence[tuple[str, float, int]]:
         """Return (destination, when its first pending push is due, how many are pending)."""
 

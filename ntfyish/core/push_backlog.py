@@ -73,6 +73,14 @@ class PushBacklog:
         """Note that so many do not wait any more."""
         self.pending = max(0, self.pending - count)
 
+    async def recall(self) -> None:
+        """Have everything that waits tried at once: a server that was killed has left claims behind.
+
+        What had been put off for its failures is tried early once, as the cause may have gone with a restart.
+        """
+        if count := await self._outbox.recall_pushes(self._clock.now()):
+            _log.info("%d pushes of the server before are due at once", count)
+
     async def look(self, tell: Waiting = lambda destination, due_at: None) -> None:
         """Count what waits.
 

@@ -51,6 +51,7 @@ class PushLanes:
     async def run_due(self, now: float) -> float | None:
         """Do what is due; return when to be called again, in Unix seconds."""
         if not self._has_begun:
+            await self._parts.backlog.recall()
             await self._parts.backlog.look(self._expect)
             self._has_begun = True
         for lane in list(self._lanes.values()):

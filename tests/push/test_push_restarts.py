@@ -136,6 +136,26 @@ async def test_pushes_that_a_dead_server_had_claimed_are_made_when_its_leases_en
     await stage.until_states(delivered=3)
 
 
+async def test_what_a_dead_server_had_claimed_is_pushed_as_soon_as_there_is_another(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server, folder, clock = await start_server(), tmp_path / "second", FakeClock()
+    sender = ScriptedSender()
+    sender.always(Verdict.UNAVAILABLE)
+    async with await run_once(folder, sender, clock) as run:
+        stage = stage_on(server, run, sender, clock)
+        await server.publish("alerts")
+        await stage.until_tried(1)
+        await stage.pass_time(1)
+    with closing(sqlite3.connect(folder / "messages.db")) as connection, connection:
+        connection.execute("UPDATE pushes SET due = ?", (clock.now() + 50,))
+    again, later = ScriptedSender(), FakeClock(clock.now() + 1)
+    async with await run_once(folder, again, later) as run:
+        stage = stage_on(server, run, again, later)
+        await stage.until(lambda: states(folder) == {"delivered": 30})
+    assert len(again.pushes) == 30
+
+
 async def test_kill_9_loses_no_push(processes: Processes, tmp_path: Path) -> None:
     apns = [{**APNS[0], "endpoint": "127.0.0.1:9"}]  # nobody is there
     settings: dict[str, Any] = {

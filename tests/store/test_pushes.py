@@ -115,6 +115,16 @@ async def test_a_claim_is_a_lease(store: MessageDatabase) -> None:
     assert [one.attempt for one in await claim(store, START + 60)] == [2]
 
 
+async def test_what_was_claimed_or_put_off_can_be_made_due(store: MessageDatabase) -> None:
+    await enter(store, new(pushed(), *"abcd"))
+    _, put_off, done = await claim(store, limit=3)
+    await note(store, put_off, PushState.PENDING, "Busy", due_at=START + 500)
+    await note(store, done)
+    assert await store.pushes.recall_pushes(START + 1) == 2
+    assert devices(await claim(store, START + 1)) == ["d", "a", "b"]
+    assert (await states(store))["m1/c"] == "delivered"
+
+
 async def test_what_is_entered_again_stays_as_it_is(store: MessageDatabase) -> None:
     await enter(store, new(pushed(), "a"))
     (first,) = await claim(store)

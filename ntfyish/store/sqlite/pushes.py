@@ -58,6 +58,7 @@ NOTE = """UPDATE pushes SET
             attempts = max(0, attempts - json_extract(note.value, '$[5]'))
           FROM json_each(?) AS note
           WHERE pushes.entry = json_extract(note.value, '$[0]') AND +pushes.state = 'pending'"""
+_RECALL = "UPDATE pushes SET due = ? WHERE state = 'pending' AND due > ?"
 _WAITING = "SELECT destination, min(due), count(*) FROM pushes WHERE state = 'pending' GROUP BY destination"
 NEXT = "SELECT min(due) FROM pushes WHERE destination = ? AND state = 'pending'"
 OLDEST = """SELECT created_at FROM pushed_messages
@@ -103,6 +104,12 @@ class PushTable:
         """Take pushes to a destination that are due."""
         return await self._writer.submit(
             lambda transaction: _claim(transaction.connection, destination, now, until, limit)
+        )
+
+    async def recall_pushes(self, now: float) -> int:
+        """Make due what waits."""
+        return await self._writer.submit(
+            lambda transaction: transaction.connection.execute(_RECALL, (now, now)).rowcount
         )
 
     async def waiting_destinations(self) -> Sequence[tuple[str, float, int]]:
