@@ -15,7 +15,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ntfyish.core.ports import DeadDevice, People, Remove
+from ntfyish.core.ports import Add, DeadDevice, People, Remove
 from ntfyish.model.acl import AclEntry
 from ntfyish.model.people import Account
 from ntfyish.model.push import PushDevice, PushKind
@@ -487,6 +487,14 @@ async def test_the_token_of_a_device_that_gives_way_is_gone(server: Server) -> N
     assert [(one.id, one.name, one.token) for one in await stored(server)] == [(phone["id"], "phone", OTHER)]
 
 
+async def test_an_id_says_which_of_two_devices_it_was(server: Server) -> None:
+    phone = await register(server, PHIL, name="phone")
+    await register(server, PHIL, name="pad", device_token=OTHER)
+    again = await register(server, PHIL, name="pad", device_token=OTHER, id=phone["id"])
+    assert again["id"] == phone["id"]
+    assert [(one.id, one.name, one.token) for one in await stored(server)] == [(phone["id"], "pad", OTHER)]
+
+
 @pytest.mark.parametrize("authorization", ["", VERA])
 async def test_somebody_elses_id_is_as_good_as_none(server: Server, authorization: str) -> None:
     phils = await register(server, PHIL, name="phone")
@@ -602,7 +610,8 @@ async def test_one_token_registered_many_times_at_once_is_one_device(server: Ser
 async def test_one_name_registered_many_times_at_once_is_one_device(server: Server) -> None:
     receiver = Receiver(server)
     await receiver.log_in()
-    pushed = [ask(server, PHIL, name="phone", device_token=f"{number:064x}") for number in range(6)]
+    token = f"Bearer {FULL}"  # as quickly looked at as a secret
+    pushed = [ask(server, token, name="phone", device_token=f"{number:064x}") for number in range(6)]
     clients = [
         call(server, "POST", "/1/devices.json", secret=receiver.secret, name="phone") for _ in range(6)
     ]
@@ -667,6 +676,23 @@ async def test_an_open_clients_device_is_not_removed_so(server: Server) -> None:
     assert (await receiver.download())["status"] == 1
 
 
+async def test_a_browser_is_neither_shown_nor_removed_here(server: Server) -> None:
+    browser = PushDevice(
+        id="b" * 40,
+        kind=PushKind.WEB_PUSH,
+        account="phil",
+        topics=("alerts",),
+        token="https://push.example/x",
+    )
+    async with PeopleDatabase.open(server.data_dir) as people:
+        await people.apply(Add(browser))
+    await notice(server)
+    assert await remove(server, browser.id, PHIL) == 404
+    _, answer = await call(server, "GET", "/1/devices.json", PHIL)
+    assert answer["devices"] == []
+    assert await stored(server) == [browser]
+
+
 @pytest.mark.parametrize(
     ("request_line", "allowed"),
     [
@@ -704,8 +730,8 @@ async def test_nobody_has_at_most_fifty_at_one_address(start_server: StartServer
     server = await start_server(**settings(tmp_path), behind_proxy=True)
     wire = await server.wire()
 
-    async def ask_from(address: str, number: int) -> Answer:
-        body = f"kind=apns&bundle_id={BUNDLE}&topics=news&device_token={number:064x}"
+    async def ask_from(address: str, number: int, topics: str = "news") -> Answer:
+        body = f"kind=apns&bundle_id={BUNDLE}&topics={topics}&device_token={number:064x}"
         form = "Content-Type: application/x-www-form-urlencoded"
         line = "POST /1/devices.json"
         return await wire.request(line, form, f"X-Forwarded-For: {address}", body=body.encode())
@@ -718,7 +744,7 @@ async def test_nobody_has_at_most_fifty_at_one_address(start_server: StartServer
     assert (await ask_from("192.0.2.1", 7)).status == 200
     assert (await ask_from("192.0.2.2", 50)).status == 200
     # Those that are known count where they came from first.
-    assert (await ask_from("192.0.2.2", 7)).status == 200
+    assert (await ask_from("192.0.2.2", 7, "news,newsroom")).status == 200
     assert (await ask_from("192.0.2.1", 51)).status == 429
 
 
