@@ -25,12 +25,18 @@ class Received:
 
 @dataclass
 class OtherServer:
-    """Gives each request the next of its answers; the last one stays. None hangs."""
+    """Gives each request the next of its answers; the last one stays. None hangs.
+
+    Attributes:
+        open, most_open: connections.
+        flooded: bytes of an endless answer that were taken.
+    """
 
     answers: list[bytes | None]
     requests: list[Received] = field(default_factory=list)
     open: int = 0
     most_open: int = 0
+    flooded: int = 0
     port: int = 0
 
     @property
@@ -60,6 +66,7 @@ class OtherServer:
                 while answer.endswith(b"ENDLESS"):
                     writer.write(b"x" * 65_536)
                     await writer.drain()
+                    self.flooded += 65_536
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
