@@ -76,11 +76,11 @@ async def test_one_with_several_subscriptions_pays_until_the_last_has_ended_and_
     world: World,
 ) -> None:
     first, second = world.enter(1, [topic(1)]), world.enter(1, [topic(1), "news"])
-    first()
-    first()
+    second()
+    second()
     await world.clock.advance(STALE_S)
     assert world.payer(topic(1)) == 1
-    second()
+    first()
     await world.clock.advance(STALE_S)
     assert world.payer(topic(1)) == 0
 
