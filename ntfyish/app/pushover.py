@@ -13,6 +13,7 @@ from ntfyish.settings import Settings
 from ntfyish.web.body import BODY_LIMIT_BYTES
 from ntfyish.web.pushover.calls import Calls
 from ntfyish.web.pushover.custom_sounds import SoundCalls
+from ntfyish.web.pushover.deliveries import DeliveryCalls
 from ntfyish.web.pushover.dialect import PushoverDialect, Service
 from ntfyish.web.pushover.glances import GlanceCalls
 from ntfyish.web.pushover.groups import GroupCalls
@@ -59,6 +60,7 @@ def _services(core: Core, web: Web) -> tuple[Service, ...]:
     return (
         GroupCalls(groups, directory, calls),
         LicenseCalls(directory, calls),
+        DeliveryCalls(core.data.store.pushes, calls),
         SoundCalls(Sounds(people, SOUNDS, load=newest), people, directory, calls),
         TeamCalls(teams, groups, directory, web.visitors),
         SubscriptionCalls(subscriptions, core.devices, directory, web.visitors, calls),

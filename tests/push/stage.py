@@ -89,8 +89,9 @@ class Stage:
 
     async def pass_time(self, seconds: float) -> None:
         """Move the clock in steps, and let the server do each time what is due."""
+        longest = 0.25 if seconds < 200 else 2.5
         while seconds > 0:
-            step = min(0.25, seconds)
+            step = min(longest, seconds)
             await self.clock.advance(step)
             await asyncio.sleep(0.002)
             await self.clock.advance(0)

@@ -209,7 +209,7 @@ async def test_a_misconfigured_app_waits_for_the_operator(
     assert (await stage.figures()).get(paused) == 1
     await quiet(stage, 590)
     begun = len(stage.sender.pushes)
-    await stage.pass_time(610)
+    await stage.pass_time(640)
     assert len(stage.sender.pushes) == begun + 2  # every ten minutes
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert errors == [f"{APP}: Pushes wait for the operator: InvalidProviderToken"]
@@ -354,16 +354,16 @@ async def test_what_was_too_large_stays_small_whatever_happens(start_server: Sta
 
 
 async def test_a_push_is_given_up_after_a_while(start_server: StartServer) -> None:
-    stage = await stage_with(start_server, 3, push_retry_duration="2m", manager_interval="30s")
+    stage = await stage_with(start_server, 3, push_retry_duration="4m", manager_interval="30s")
     stage.sender.always(Verdict.UNAVAILABLE, "timeout")
     await stage.server.publish("alerts", "one")
-    await stage.pass_time(110)
+    await stage.pass_time(230)
     assert stage.states == {PENDING: 3}
     await stage.server.publish("alerts", "two")
-    await stage.pass_time(100)
+    await stage.pass_time(60)
     await stage.until(lambda: stage.states == {PENDING: 3, "expired": 3})
     stage.sender.always(Verdict.DELIVERED)
-    await stage.pass_time(60)
+    await stage.pass_time(130)
     await stage.until_states(delivered=3, expired=3)
     assert set(stage.rows("state, reason")[:3]) == {("expired", "timeout")}
 

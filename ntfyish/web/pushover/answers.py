@@ -26,6 +26,7 @@ _ITEMS = MappingProxyType(
     {
         "errors": "error",
         "devices": "device",
+        "deliveries": "delivery",
         "licenses": "license",
         "messages": "message",
         "groups": "group",

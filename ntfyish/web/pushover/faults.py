@@ -46,6 +46,7 @@ SECRET_MISSING = Fault(
 )
 SECRET_INVALID = Fault("secret", "invalid", "secret is invalid")
 RECEIPT_UNKNOWN = Fault("receipt", "not found", "receipt not found; may be invalid or expired")
+DELIVERIES_UNKNOWN = Fault("message", "not found", "message not found; may be unknown, old or not pushed")
 LOGIN_WRONG = Fault("", "", "invalid email and/or password")
 CODE_MISSING = Fault("twofa", "must be supplied", "two-factor code must be supplied")
 CODE_WRONG = Fault("twofa", "invalid", "two-factor code is invalid")
