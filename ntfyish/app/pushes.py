@@ -58,7 +58,7 @@ async def open_pushes(
         counters,
         limit=settings.push_queue_limit,
         retry_s=settings.push_retry_duration_s,
-        kept_s=max(settings.push_retry_duration_s, settings.push_status_duration_s),
+        kept_s=settings.push_status_duration_s,
     )
     parts = LaneParts(
         outbox=outbox,

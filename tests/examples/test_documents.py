@@ -133,7 +133,7 @@ def nonsense(path: str, topic: str) -> str:
         .replace("{file}", "abcdefghijkl.txt")
     )
     return re.sub(
-        "{(receipt|secret|device_id)}",
+        "{(receipt|secret|device_id|message)}",
         "x" * 30,
         re.sub("{(group|name|tag)}", "x", concrete(path, topic)),
     )

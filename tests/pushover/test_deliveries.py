@@ -21,7 +21,7 @@ UNKNOWN = {
     "errors": ["message not found; may be unknown, old or not pushed"],
     "status": 0,
 }
-SCHEMA = API["paths"]["/1/messages/{id}/deliveries.json"]["get"]["responses"]["200"]["content"][
+SCHEMA = API["paths"]["/1/messages/{message}/deliveries.json"]["get"]["responses"]["200"]["content"][
     "application/json"
 ]["schema"]
 
