@@ -8,6 +8,7 @@ errand is done at least once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,6 +139,9 @@ class Errands:
                 outcome, is_trial = Done(), False
             else:
                 outcome = await lane.runner.run(claimed)
+        except asyncio.CancelledError:  # the server ends; the next one begins with this
+            outcome = Again(self._clock.now())
+            raise
         finally:
             lane.note(outcome, is_trial)
             try:

@@ -241,13 +241,7 @@ async def test_names_of_private_addresses_are_not_called(
 
 async def test_a_callback_survives_a_restart(start_server: StartServer, listen: Listen) -> None:
     server, listener = await start_server(), await listen(FAILED, OK)
-    flags = {
-        "listen-http": "127.0.0.1:0",
-        "data-dir": str(server.data_dir / "second"),
-        "callback-allow": ["127.0.0.1"],
-        "accounts": [{"name": "phil", "user-key": USER_KEY, "password": "secret"}],
-        "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
-    }
+    flags = second_server(server)
     async with running(load(flags, {}, None), server.clock) as run:
         server.url = run.url
         receipt = await acknowledged(server, listener.url)
@@ -257,3 +251,28 @@ async def test_a_callback_survives_a_restart(start_server: StartServer, listen: 
         server.url, server.clock = run.url, later
         assert await called_back(server, receipt) == later.now()
     assert len(listener.requests) == 2
+
+
+async def test_a_callback_that_a_restart_cuts_off_is_made_again_at_once(
+    start_server: StartServer, listen: Listen
+) -> None:
+    server, listener = await start_server(), await listen(None, OK)
+    flags = second_server(server)
+    async with running(load(flags, {}, None), server.clock) as run:
+        server.url = run.url
+        receipt = await acknowledged(server, listener.url)
+        await until(lambda: len(listener.requests) == 1, server.clock)
+    async with running(load(flags, {}, None), server.clock) as run:
+        server.url = run.url
+        assert await called_back(server, receipt) == server.clock.now()
+
+
+def second_server(server: Server) -> dict[str, object]:
+    """Return the flags of a server that a test can start and end by itself."""
+    return {
+        "listen-http": "127.0.0.1:0",
+        "data-dir": str(server.data_dir / "second"),
+        "callback-allow": ["127.0.0.1"],
+        "accounts": [{"name": "phil", "user-key": USER_KEY, "password": "secret"}],
+        "apps": [{"name": "Backups", "token": APP_TOKEN, "account": "phil"}],
+    }
