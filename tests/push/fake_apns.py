@@ -131,6 +131,7 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.is_open = False
         self.writing = False
+        self.last_stream_id = (1 << 31) - 1  # what comes after it is not seen
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -164,7 +165,9 @@ class _Connection(asyncio.Protocol):
             elif type(event) is DataReceived:
                 self.take(event)
             elif type(event) is StreamEnded:
-                self.apns.asked(self, event.stream_id, self.streams.pop(event.stream_id))
+                stream = self.streams.pop(event.stream_id)
+                if event.stream_id <= self.last_stream_id:
+                    self.apns.asked(self, event.stream_id, stream)
             elif type(event) is StreamReset:
                 self.apns.resets += 1
                 self.streams.pop(event.stream_id, None)
@@ -232,6 +235,7 @@ class _Connection(asyncio.Protocol):
 
     def go_away(self, last_stream_id: int, reason: str) -> None:
         """Write the frame past h2, which would say nothing any more."""
+        self.last_stream_id = last_stream_id
         self.write()
         debug = json.dumps({"reason": reason}).encode() if reason else b""
         frame = last_stream_id.to_bytes(4, "big") + (0).to_bytes(4, "big") + debug
@@ -256,6 +260,11 @@ class _Connection(asyncio.Protocol):
     def allow(self, streams: int) -> None:
         """Change how many streams may be open."""
         self.conn.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: streams})
+        self.write()
+
+    def widen(self, window_bytes: int) -> None:
+        """Change how much of a body is taken at once."""
+        self.conn.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window_bytes})
         self.write()
 
     def write_soon(self) -> None:
@@ -387,6 +396,11 @@ class FakeApns:
         """Change how many streams each connection may have open."""
         for connection in self.live:
             connection.allow(streams)
+
+    def widen(self, window_bytes: int) -> None:
+        """Change how much of a body is taken at once."""
+        for connection in self.live:
+            connection.widen(window_bytes)
 
     @property
     def held_count(self) -> int:
