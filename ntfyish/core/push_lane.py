@@ -112,6 +112,7 @@ class PushLane:
         self._logged_at: dict[str, float] = {}
         self._is_pumping = False
         self._is_stopping = False
+        self._has_ended = False
 
     @property
     def is_quiet(self) -> bool:
@@ -142,7 +143,7 @@ class PushLane:
 
     def look(self) -> None:
         """Do what there is to do now; else tell when there will be something."""
-        if self._is_pumping:
+        if self._is_pumping or self._has_ended:
             return
         now = self._parts.clock.now()
         if self._wants_to_write(now) or self._wanted(now):
@@ -156,6 +157,11 @@ class PushLane:
         self._is_stopping = True
         self._put_back()
         self.look()
+
+    def end(self) -> None:
+        """Start nothing more, of whatever kind: whoever calls this ends what runs, then calls `finish`."""
+        self.stop()
+        self._has_ended = True
 
     async def finish(self) -> None:
         """Write what is known, once nothing runs any more.

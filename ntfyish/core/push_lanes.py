@@ -40,7 +40,9 @@ class PushLanes:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._stop()
+        self._is_stopping = True
+        for lane in self._lanes.values():
+            lane.end()
         await self._parts.tasks.drain(0)
         for lane in self._lanes.values():
             try:
@@ -72,15 +74,12 @@ class PushLanes:
 
     async def finish(self) -> None:
         """Begin no more pushes, and return when those under way have ended and are written down."""
-        self._stop()
-        while not all(lane.is_quiet for lane in self._lanes.values()):
-            await self._parts.ended.wait()
-            self._parts.ended.clear()
-
-    def _stop(self) -> None:
         self._is_stopping = True
         for lane in self._lanes.values():
             lane.stop()
+        while not all(lane.is_quiet for lane in self._lanes.values()):
+            await self._parts.ended.wait()
+            self._parts.ended.clear()
 
     def _expect(self, destination: str, due_at: float) -> None:
         if self._is_stopping:

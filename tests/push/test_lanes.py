@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import random
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -436,3 +438,28 @@ async def test_results_wait_for_a_database_that_is_locked(start_server: StartSer
     await stage.pass_time(3)
     await stage.until_states(delivered=6)
     assert len(stage.sender.pushes) == 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_a_service_answers_each_push_ends_once(start_server: StartServer, seed: int) -> None:
+    chance = random.Random(seed)
+    stage = await stage_with(start_server, 60, capacity=7, manager_interval="30s")
+    delivered: Counter[tuple[str, str]] = Counter()
+    verdicts = [*Verdict] * 2 + [Verdict.DELIVERED] * 30
+
+    def answer(push: Push) -> PushOutcome:
+        verdict = Verdict.DELIVERED if is_calm else chance.choice(verdicts)
+        delivered[push.message.id, push.device.token] += verdict is Verdict.DELIVERED
+        return PushOutcome(verdict=verdict, reason="Word", gone_at=chance.choice([0, 1_600_000_000]))
+
+    is_calm, stage.sender.usual = False, answer
+    for text in ("one", "two", "three"):
+        await stage.server.publish("alerts", text)
+        await stage.pass_time(15)
+    is_calm = True
+    await stage.pass_time(700)
+    await stage.until(lambda: not stage.states.get(PENDING))
+    assert max(delivered.values()) == 1
+    assert stage.states["delivered"] == sum(delivered.values())
+    assert set(stage.states) <= {"delivered", "failed"}
+    assert sum(stage.states.values()) >= 150  # of devices that were gone, later messages know nothing
