@@ -48,7 +48,7 @@ async def full(folder: Path) -> None:
     async with MessageDatabase.open(
         folder, SystemClock(), lambda published: seen.extend(one.message.id for one in published)
     ) as store:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
         for n in range(60):
             batch = [f"m{n}-{k}" for k in range(3)]
             results = await asyncio.gather(
