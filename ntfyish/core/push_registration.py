@@ -129,7 +129,6 @@ def is_same(known: PushDevice, wanted: PushDevice) -> bool:
         and known.name == wanted.name
         and known.sandbox == wanted.sandbox
         and set(known.topics) == set(wanted.topics)
-        and (known.auth, known.p256dh) == (wanted.auth, wanted.p256dh)
     )
 
 
