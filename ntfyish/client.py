@@ -17,7 +17,6 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, cast
 
 import aiohttp
@@ -27,6 +26,7 @@ from ntfyish.address import authorization, one_line, split_base_url
 from ntfyish.core.clock import SystemClock
 from ntfyish.core.ports import Clock
 from ntfyish.core.tasks import Tasks
+from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.model.topic import TOPIC_LIST_PATTERN, TOPIC_PATTERN
 from ntfyish.resume import Cursor, MessageJson, parse_event
 
@@ -331,17 +331,9 @@ class Client:
             text = f"redirected to {response.headers.get('Location', 'nowhere')}; use that address"
         text = f"{text} (HTTP {status}{f', code {code}' if code else ''})"
         if status in _TRY_AGAIN or status >= 500:
-            return Unreachable(text, retry_after_s=self._retry_after_s(response))
+            asked = response.headers.get("Retry-After", "")
+            return Unreachable(text, retry_after_s=parse_retry_after(asked, self._clock.now()))
         return Refused(text, status=status, code=code)
-
-    def _retry_after_s(self, response: aiohttp.ClientResponse) -> float:
-        text = response.headers.get("Retry-After", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text[:9])
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock.now())
-        except (ValueError, OverflowError):
-            return 0
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -5,10 +5,8 @@ After Apple's table of status codes and reasons.
 
 from __future__ import annotations
 
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-
 from ntfyish.model.push import PushOutcome, Verdict
+from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.push.apns_connection import ApnsAnswer
 from ntfyish.push.apns_pool import CERTIFICATE_REFUSED, SERVER_NOT_TRUSTED
 
@@ -25,7 +23,6 @@ _OUR_FAULT = frozenset(
 )  # fmt: skip
 # These are about the connection, not about the push.
 _PASSING = frozenset({"IdleTimeout", "TooManyProviderTokenUpdates"})
-_LONGEST_PAUSE_S = 86_400.0
 
 
 def read_outcome(answer: ApnsAnswer, now: float) -> PushOutcome:
@@ -38,7 +35,7 @@ def read_outcome(answer: ApnsAnswer, now: float) -> PushOutcome:
         verdict=verdict,
         reason=reason,
         gone_at=max(0.0, gone_at),
-        retry_after_s=_read_pause(answer.retry_after, now),
+        retry_after_s=parse_retry_after(answer.retry_after, now),
     )
 
 
@@ -64,19 +61,3 @@ def _verdict(status: str, reason: str) -> Verdict:
         case "408":
             return Verdict.UNAVAILABLE
     return Verdict.REFUSED if status.startswith("4") else Verdict.UNAVAILABLE
-
-
-def _read_pause(text: str, now: float) -> float:
-    """Return the seconds that a ``Retry-After`` means, as a number or as a date; 0 for none."""
-    if not text:
-        return 0.0
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), _LONGEST_PAUSE_S)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return min(max(0.0, at.timestamp() - now), _LONGEST_PAUSE_S)

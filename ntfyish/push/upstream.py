@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 
 import aiohttp
@@ -21,6 +19,7 @@ import orjson
 from ntfyish import __version__
 from ntfyish.core.errands import LONGEST_PAUSE_S, Done, Pause
 from ntfyish.core.ports import ClaimedErrand, Clock
+from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.push.callbacks import SystemResolver
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,6 @@ _LONGEST_OWN_PAUSE_S = 300.0
 _SAME_S = 0.5  # the wall clock, by which pauses end, and the other one run apart a little
 _ANSWER_BYTES = 65_536
 _COMPLAIN_S = 60.0
-_LONGEST_NUMBER = 9
 # Besides 5xx: what says nothing about the message itself. 0 is no answer at all.
 _PASSING = frozenset({0, 408, 429})
 
@@ -94,7 +92,7 @@ class Upstream:
         topic, message_id = orjson.loads(claimed.errand.payload)
         status, retry_after = await self._tell(topic, message_id)
         if status in _PASSING or status >= 500:
-            return self._pause(status, _seconds(retry_after, self._clock.now()))
+            return self._pause(status, parse_retry_after(retry_after, self._clock.now(), LONGEST_PAUSE_S))
         self._failures = 0
         if not 200 <= status < 300:
             self._note_refusal(status)
@@ -156,17 +154,3 @@ async def _skip(response: aiohttp.ClientResponse) -> None:
         left = 0
     if left <= 0:
         response.close()
-
-
-def _seconds(text: str, now: float) -> float:
-    """Return how long the field Retry-After asks to wait: a number or a date; 0 if it is neither."""
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        seconds = float(text) if len(text) <= _LONGEST_NUMBER else LONGEST_PAUSE_S
-    else:
-        try:
-            date = parsedate_to_datetime(text[:64])
-        except (ValueError, OverflowError):
-            return 0.0
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-    return min(max(0.0, seconds), LONGEST_PAUSE_S)

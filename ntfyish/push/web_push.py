@@ -16,7 +16,6 @@ import ssl
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 
 import aiohttp
@@ -30,6 +29,7 @@ from yarl import URL
 from ntfyish.core.ports import Clock
 from ntfyish.model.endpoint import endpoint_host, may_push_to
 from ntfyish.model.push import Push, PushDevice, PushOutcome, Verdict
+from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.model.web_push_keys import VapidKeys, decode_subscription_keys
 from ntfyish.push.addresses import Network
 from ntfyish.push.callbacks import CheckedConnector, Refused, SystemResolver
@@ -216,7 +216,7 @@ class WebPushSender:
         without holding up any other: anybody can register a browser with another server's key.
         """
         reason = _reason(status, answer)
-        retry_after_s = _retry_after_s(fields.get("retry-after", ""), self._clock.now())
+        retry_after_s = parse_retry_after(fields.get("retry-after", ""), self._clock.now())
         if 200 <= status < 300:
             token.accepted = True
             verdict = Verdict.DELIVERED
@@ -301,15 +301,3 @@ def _reason(status: int, answer: bytes) -> str:
         value = None
     word = value.get("reason") if isinstance(value, dict) else None
     return word if isinstance(word, str) and _REASON.fullmatch(word) else str(status)
-
-
-def _retry_after_s(text: str, now: float) -> float:
-    """Return the seconds that a Retry-After asks for (as a number or a date), at most a day; 0 for none."""
-    text = text.strip()
-    if _SECONDS.fullmatch(text):
-        return float(min(int(text), _DAY_S))
-    try:
-        at = parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return 0.0
-    return min(max(0.0, at - now), _DAY_S)

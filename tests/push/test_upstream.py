@@ -15,7 +15,7 @@ from ntfyish.app import running
 from ntfyish.core.errands import Done, Pause
 from ntfyish.core.ports import ClaimedErrand, Errand
 from ntfyish.model.message import Event
-from ntfyish.push.upstream import Upstream, _seconds, topic_hash
+from ntfyish.push.upstream import Upstream, topic_hash
 from ntfyish.settings import SettingsError, load
 from tests.clock import FakeClock
 from tests.conftest import USER_KEY, Server, StartServer
@@ -338,30 +338,6 @@ async def test_pauses_grow_to_five_minutes_and_begin_anew_after_a_success() -> N
             outcome = await upstream.run(claimed())
             assert isinstance(outcome, Pause)
             assert outcome.until <= clock.now() + 5
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("", 0),
-        ("30", 30),
-        (" 30 ", 30),
-        ("-5", 0),
-        ("1.5", 0),
-        ("soon", 0),
-        ("\u0663", 0),
-        ("86400", 3600),
-        ("9" * 5000, 3600),
-        ("Tue, 14 Nov 2023 22:13:50 GMT", 30),
-        ("Tue, 14 Nov 2023 22:13:50 -0000", 30),
-        ("Tue, 14 Nov 2023 22:00:00 GMT", 0),
-        ("Tue, 14 Nov 2033 22:00:00 GMT", 3600),
-        ("Tue, 14 Nov 99999 22:00:00 GMT", 0),
-        ("Tue, 14 Nov 2023 22:13:50 +99999999999", 0),
-    ],
-)
-def test_retry_after_is_a_number_or_a_date_and_never_more_than_an_hour(text: str, seconds: float) -> None:
-    assert _seconds(text, 1_700_000_000) == seconds
 
 
 @pytest.mark.parametrize("token", ["tk a", "tk\r\nX-Evil: 1", "tk_ä"])
