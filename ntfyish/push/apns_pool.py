@@ -35,6 +35,9 @@ SHUTTING_DOWN = "shutting down"
 _LOG_PAUSE_S = 60.0
 _CONNECT_PAUSE_S = 1.0
 _FAREWELL_S = 2.0
+# Thousands begun in one turn of the event loop would hold up whoever publishes meanwhile, and so would their
+# answers, which come as they were sent: all at once.
+MOST_IN_TURN = 32
 # OpenSSL's names for what a peer says that does not like our certificate.
 _CERTIFICATE_ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
 
@@ -101,6 +104,7 @@ class ApnsPool(APNsBaseConnectionPool):
         self._asked: dict[ApnsRequest, None] = {}  # what is not settled, in the order in which it is due
         self._timer: asyncio.TimerHandle | None = None
         self._again_timer: asyncio.TimerHandle | None = None
+        self._begun_in_turn = 0
         self._is_connecting = False
         self._is_closed = False
         self._logged_at = -_LOG_PAUSE_S
@@ -186,15 +190,24 @@ class ApnsPool(APNsBaseConnectionPool):
 
     def freed(self) -> None:
         """Send what waits, as far as there is room, and see to it that there will be more."""
-        while self._waiting and (connection := self._with_most_room()) is not None:
+        while (
+            self._waiting
+            and self._begun_in_turn < MOST_IN_TURN
+            and (connection := self._with_most_room()) is not None
+        ):
             request = self._waiting.popleft()
             if request.answer.done():
                 continue
+            if not self._begun_in_turn:
+                self.loop.call_soon(self._begin_turn)
+            self._begun_in_turn += 1
             try:
                 connection.start(request)
             except ProtocolError:
                 self._waiting.appendleft(request)
-        if self._waiting and not self._is_connecting and len(self._usable) < self.max_connections:
+        if not self._waiting or self._begun_in_turn == MOST_IN_TURN:
+            return  # the next turn goes on
+        if not self._is_connecting and len(self._usable) < self.max_connections:
             self._connect_soon()
 
     def retired(self, connection: ApnsConnection, reason: str) -> None:
@@ -225,6 +238,10 @@ class ApnsPool(APNsBaseConnectionPool):
             self.freed()
 
     # The rest
+
+    def _begin_turn(self) -> None:
+        self._begun_in_turn = 0
+        self.freed()
 
     def _all(self) -> list[ApnsConnection]:
         return [one for one in self.connections if isinstance(one, ApnsConnection)]
