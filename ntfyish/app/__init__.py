@@ -6,6 +6,7 @@ signal ends it.
 
 from ntfyish.app.extras import ExtraMissing, SettingUnusable
 from ntfyish.app.lifetime import RunningServer, running
+from ntfyish.app.pushes import find_push_faults
 from ntfyish.app.serving import serve
 
-__all__ = ["ExtraMissing", "RunningServer", "SettingUnusable", "running", "serve"]
+__all__ = ["ExtraMissing", "RunningServer", "SettingUnusable", "find_push_faults", "running", "serve"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import random
+from typing import TYPE_CHECKING
 
 from ntfyish.app.data import Data
 from ntfyish.app.extras import SettingUnusable
@@ -25,6 +26,9 @@ from ntfyish.core.timetable import Timetable
 from ntfyish.model.push import PushKind
 from ntfyish.settings import Settings
 from ntfyish.settings.entries import ApnsEntry
+
+if TYPE_CHECKING:
+    from ntfyish.push.apns import ApnsApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +113,32 @@ async def open_senders(
     return find_sender
 
 
+def find_push_faults(settings: Settings) -> list[str]:
+    """Return which keys and certificates of apps cannot be used, and why."""
+    if not settings.apns:
+        return []
+    from ntfyish.push.apns import find_faults
+
+    return [fault for entry in settings.apns for fault in find_faults(_app(entry))]
+
+
 async def _open_apns(
     settings: Settings, entry: ApnsEntry, clock: Clock, stack: AsyncExitStack
 ) -> tuple[str, PushSender]:
-    from ntfyish.push.apns import PORT, ApnsApp, ApnsSender, ApnsUnusable
+    from ntfyish.push.apns import ApnsSender, ApnsUnusable
 
-    app = ApnsApp(
+    app = _app(entry)
+    sender = ApnsSender(app, clock, connections=settings.push_connections)
+    try:
+        return app.destination, await stack.enter_async_context(sender)
+    except ApnsUnusable as error:
+        raise SettingUnusable(str(error)) from error
+
+
+def _app(entry: ApnsEntry) -> ApnsApp:
+    from ntfyish.push.apns import PORT, ApnsApp
+
+    return ApnsApp(
         bundle_id=entry.bundle_id,
         sandbox=entry.sandbox,
         key_file=entry.key_file,
@@ -126,8 +150,3 @@ async def _open_apns(
         ca_file=entry.ca_file,
         payload_keys=entry.payload_keys,
     )
-    sender = ApnsSender(app, clock, connections=settings.push_connections)
-    try:
-        return app.destination, await stack.enter_async_context(sender)
-    except ApnsUnusable as error:
-        raise SettingUnusable(str(error)) from error

@@ -54,10 +54,25 @@ def serve(config: Path | None, check_config: bool, print_config: bool, **flags: 
         return
     loaded = read_settings(flags, config)
     if check_config:
+        _check_files(loaded.settings)
         for line in report(loaded, config or find_config_file(os.environ)).splitlines():
             click.echo(printable(line))
         return
     sys.exit(run(loaded.settings))
+
+
+def _check_files(settings: Settings) -> None:
+    """See whether the keys and certificates can be used that the settings name for pushes.
+
+    Raises:
+        Failure: some cannot.
+    """
+    if not settings.apns:
+        return
+    from ntfyish.app import find_push_faults
+
+    if faults := find_push_faults(settings):
+        raise Failure("\n".join(faults))
 
 
 def run(settings: Settings) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from aioapns.common import PushType
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509 import load_pem_x509_certificate
 
 from ntfyish.core.ports import Clock
@@ -74,6 +75,17 @@ class ApnsApp:
     def destination(self) -> str:
         """Where its pushes go, as the outbox names it."""
         return apns_destination(self.bundle_id, sandbox=self.sandbox)
+
+
+def find_faults(app: ApnsApp) -> list[str]:
+    """Return why the files of an app cannot be used, in the words of `ApnsUnusable`."""
+    faults = []
+    for read in (_context, _key):
+        try:
+            read(app)
+        except ApnsUnusable as error:
+            faults.append(str(error))
+    return faults
 
 
 class ApnsSender:
@@ -215,13 +227,17 @@ def _warn_of_expiry(app: ApnsApp, now: float) -> None:
 
 
 def _provider_token(app: ApnsApp, clock: Clock) -> ProviderToken | None:
+    key = _key(app)
+    return None if key is None else ProviderToken(key, app.key_id, app.team_id, clock)
+
+
+def _key(app: ApnsApp) -> EllipticCurvePrivateKey | None:
     if app.key_file is None:
         return None
     try:
-        key = read_key(app.key_file.read_bytes())
+        return read_key(app.key_file.read_bytes())
     except (OSError, ValueError) as error:
         raise _unusable(app, "key-file", app.key_file, error, str(error)) from error
-    return ProviderToken(key, app.key_id, app.team_id, clock)
 
 
 def _unusable(app: ApnsApp, key: str, path: Path | None, error: Exception, expected: str) -> ApnsUnusable:
