@@ -341,6 +341,7 @@ class FakeApns:
         self._later: deque[tuple[float, _Connection, int, bytes, Answer]] = deque()
         self._later_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
+        self._is_down = True
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> FakeApns:
@@ -356,6 +357,7 @@ class FakeApns:
 
     async def up(self) -> None:
         """Listen, on the same port as before."""
+        self._is_down = False
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _Connection(self), "127.0.0.1", self.port, ssl=self._context, backlog=128
@@ -364,6 +366,7 @@ class FakeApns:
 
     async def down(self) -> None:
         """Listen no more, and drop all connections."""
+        self._is_down = True
         if self._later_timer is not None:
             self._later_timer.cancel()
             self._later_timer = None
@@ -464,6 +467,8 @@ class FakeApns:
         connection.number = self.connections_made
         self.live.append(connection)
         self.connections_most = max(self.connections_most, len(self.live))
+        if self._is_down and connection.transport is not None:  # its handshake had begun before
+            connection.transport.abort()
         self._changed.set()
 
     def notice(self) -> None:
