@@ -347,7 +347,7 @@ async def test_silence_ends_after_a_time_and_the_connection_gets_no_more(
     apns: FakeApns, tmp_path: Path, clock: FakeClock
 ) -> None:
     apns.by_device[device_token(1)] = deque([HOLD])
-    async with sending_to(apns, tmp_path, clock, times=Times(answer_s=0.1)) as sender:
+    async with sending_to(apns, tmp_path, clock, times=Times(answer_s=0.6)) as sender:
         outcome = await sender.send(push_to(1))
         assert outcome == PushOutcome(verdict=Verdict.UNAVAILABLE, reason="timeout")
         assert await sender.send(push_to(2)) == DELIVERED
@@ -360,16 +360,42 @@ async def test_what_else_is_under_way_on_a_silent_connection_may_still_be_answer
     apns: FakeApns, tmp_path: Path, clock: FakeClock
 ) -> None:
     apns.otherwise = HOLD
-    async with sending_to(apns, tmp_path, clock, times=Times(answer_s=0.3)) as sender:
+    async with sending_to(apns, tmp_path, clock, times=Times(answer_s=0.8)) as sender:
         early = asyncio.create_task(sender.send(push_to(1)))
         await apns.until(lambda: apns.held_count == 1)
-        await asyncio.wait([early], timeout=0.15)
+        await asyncio.wait([early], timeout=0.4)
         late = asyncio.create_task(sender.send(push_to(2)))
         assert (await early).reason == "timeout"
         assert apns.held_count <= 2
         apns.release()
         assert await late == DELIVERED
         await apns.until(lambda: not apns.live)
+
+
+async def test_each_push_has_its_own_time(apns: FakeApns, tmp_path: Path, clock: FakeClock) -> None:
+    apns.otherwise = HOLD
+    async with sending_to(apns, tmp_path, clock, times=Times(answer_s=0.6)) as sender:
+        early = asyncio.create_task(sender.send(push_to(1)))
+        await apns.until(lambda: apns.held_count == 1)
+        await asyncio.wait([early], timeout=0.3)
+        late = asyncio.create_task(sender.send(push_to(2)))
+        assert (await early).reason == "timeout"
+        assert not late.done()
+        assert (await late).reason == "timeout"
+
+
+async def test_what_waits_for_a_place_on_a_connection_that_is_lost_gets_another(
+    apns: FakeApns, tmp_path: Path, clock: FakeClock
+) -> None:
+    apns.answers.append(HOLD)
+    async with sending_to(apns, tmp_path, clock, connections=1, streams=1) as sender:
+        first = asyncio.create_task(sender.send(push_to(1)))
+        await apns.until(lambda: apns.held_count == 1)
+        second = asyncio.create_task(sender.send(push_to(2)))
+        await asyncio.wait([second], timeout=0.01)
+        apns.drop()
+        assert (await first).reason == "connection lost"
+        assert await second == DELIVERED
 
 
 async def test_a_server_that_does_not_say_anything_is_given_up(tmp_path: Path, clock: FakeClock) -> None:
@@ -535,6 +561,19 @@ async def test_there_are_never_more_under_way_than_the_capacity(
     assert min(per_connection) > 50
 
 
+async def test_pushes_are_spread_over_the_connections_there_are(
+    apns: FakeApns, tmp_path: Path, clock: FakeClock
+) -> None:
+    apns.otherwise = HOLD
+    async with sending_to(apns, tmp_path, clock, connections=2, streams=10) as sender:
+        for count in (20, 10):
+            tasks = [asyncio.create_task(sender.send(push_to(number))) for number in range(count)]
+            await apns.until(lambda: apns.held_count == count)  # noqa: B023 - waited for at once
+            assert [len(one.held) for one in apns.live] == [count // 2] * 2
+            apns.release()
+            assert {await task for task in tasks} == {DELIVERED}
+
+
 async def test_few_pushes_need_no_second_connection(apns: FakeApns, sender: ApnsSender) -> None:
     apns.latency_s = 0.01
     await send_all(sender, [push_to(number) for number in range(100)])
@@ -581,12 +620,26 @@ async def test_bodies_wait_for_room_and_go_on_when_there_is_some(tmp_path: Path,
                 asyncio.create_task(sender.send(push_to(number, "x" * 3000, id=f"m{number:011d}")))
                 for number in range(40)
             ]
+            await apns.until(lambda: any(one.streams for one in apns.live))
+            await asyncio.wait(tasks, timeout=0.02)
+            assert [len(one.streams) for one in apns.live] == [1]  # the others do not take their places
             while not all(task.done() for task in tasks):
                 apns.acknowledge()
                 await asyncio.wait(tasks, timeout=0.005)
             assert {await task for task in tasks} == {DELIVERED}
         assert not apns.protocol_errors
         assert {len(one.json["aps"]["alert"]["body"]) for one in apns.requests} == {3000}
+
+
+async def test_a_server_that_takes_more_at_once_gets_the_rest(tmp_path: Path, clock: FakeClock) -> None:
+    async with (
+        FakeApns(window_bytes=100, acknowledges=False, now=clock.now) as apns,
+        sending_to(apns, tmp_path, clock) as sender,
+    ):
+        push = asyncio.create_task(sender.send(push_to(1, "x" * 3000)))
+        await apns.until(lambda: any(one.streams for one in apns.live))
+        apns.widen(65_535)
+        assert await push == DELIVERED
 
 
 async def test_the_room_for_all_bodies_together_is_kept_and_given_back(
@@ -608,19 +661,16 @@ async def test_the_room_for_all_bodies_together_is_kept_and_given_back(
 async def test_a_long_body_that_is_refused_early_leaves_the_connection_usable(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with FakeApns(window_bytes=100, acknowledges=False, now=clock.now) as apns:
+    async with FakeApns(window_bytes=500, acknowledges=False, now=clock.now) as apns:
         async with sending_to(apns, tmp_path, clock, connections=1) as sender:
             stuck = asyncio.create_task(sender.send(push_to(1, "x" * 3000)))
             await apns.until(lambda: any(one.streams for one in apns.live))
             [connection] = apns.live
             connection.respond(1, b"", Answer(413, "PayloadTooLarge"))
             assert (await stuck).verdict is Verdict.TOO_LARGE
-            after = asyncio.create_task(sender.send(push_to(2)))
-            while not after.done():
-                apns.acknowledge()
-                await asyncio.wait([after], timeout=0.005)
-            assert await after == DELIVERED
+            assert await sender.send(push_to(2)) == DELIVERED
         assert apns.connections_made == 1
+        assert apns.resets == 1
 
 
 async def test_what_the_server_sends_is_acknowledged_so_that_it_can_go_on(
@@ -666,7 +716,7 @@ async def test_a_push_that_nobody_waits_for_any_more_gives_up_its_place(
 async def test_an_unused_connection_is_asked_whether_it_lives_and_kept(
     apns: FakeApns, tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with sending_to(apns, tmp_path, clock, times=Times(check_s=0.02)) as sender:
+    async with sending_to(apns, tmp_path, clock, times=Times(check_s=0.3)) as sender:
         await sender.send(push_to(1))
         await apns.until(lambda: apns.pings >= 1 or not apns.live)
         await sender.send(push_to(2))
@@ -676,7 +726,7 @@ async def test_an_unused_connection_is_asked_whether_it_lives_and_kept(
 async def test_a_connection_that_has_died_unnoticed_is_found_out(
     apns: FakeApns, tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with sending_to(apns, tmp_path, clock, times=Times(check_s=0.05)) as sender:
+    async with sending_to(apns, tmp_path, clock, times=Times(check_s=0.3)) as sender:
         await sender.send(push_to(1))
         apns.is_mute = True
         await apns.until(lambda: not apns.live)
@@ -690,14 +740,16 @@ async def test_a_connection_is_closed_when_it_was_not_used_for_long_but_never_wh
     assert ApnsConnection.INACTIVITY_TIME == 600
     monkeypatch.setattr(ApnsConnection, "INACTIVITY_TIME", 0)
     apns.answers.append(HOLD)
-    async with sending_to(apns, tmp_path, clock, times=Times(check_s=0.02)) as sender:
+    async with sending_to(apns, tmp_path, clock, times=Times(check_s=0.3)) as sender:
         push = asyncio.create_task(sender.send(push_to(1)))
-        await asyncio.wait([push], timeout=0.1)
+        await asyncio.wait([push], timeout=0.8)
         assert apns.held_count == 1
+        assert await sender.send(push_to(2)) == DELIVERED
+        assert apns.connections_made == 1
         apns.release()
         assert await push == DELIVERED
         await apns.until(lambda: not apns.live)
-        assert await sender.send(push_to(2)) == DELIVERED
+        assert await sender.send(push_to(3)) == DELIVERED
 
 
 async def test_a_sender_that_ends_lets_nobody_wait(
@@ -707,6 +759,7 @@ async def test_a_sender_that_ends_lets_nobody_wait(
     async with sending_to(apns, tmp_path, clock, connections=1, streams=2) as sender:
         tasks = [asyncio.create_task(sender.send(push_to(number))) for number in range(5)]
         await apns.until(lambda: apns.held_count == 2)
+        tasks.pop(0).cancel()
     outcomes = [await task for task in tasks]
     assert {one.verdict for one in outcomes} == {Verdict.UNAVAILABLE}
     assert [one.reason for one in outcomes].count("shutting down") == 3
