@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from bench import cache
 from bench.figures import OURS, Sample
@@ -30,6 +31,7 @@ class Scale:
     cached: int = 100_000
     replays: int = 10
     stored: int = 1_000_000
+    devices: int = 10_000
     attachments: int = 20
     attachment_bytes: int = 15 * 1024 * 1024
 
@@ -43,6 +45,7 @@ QUICK = Scale(
     cached=20_000,
     replays=5,
     stored=50_000,
+    devices=1_000,
     attachments=5,
 )
 
@@ -68,14 +71,21 @@ class Bench:
     _filled: dict[str, tuple[Path, dict[str, list[str]]]] = field(default_factory=dict)
 
     @contextmanager
-    def server(self, name: str, data: Path | None = None) -> Iterator[Server]:
-        """Run a server for the length of a block; without `data`, ntfyish gets an empty folder."""
+    def server(
+        self, name: str, data: Path | None = None, settings: Mapping[str, object] = MappingProxyType({})
+    ) -> Iterator[Server]:
+        """Run a server for the length of a block.
+
+        Args:
+            data: ntfyish's folder; an empty one if None.
+            settings: ntfyish's, besides those that every run has.
+        """
         with ExitStack() as stack:
             if name == OURS:
                 own = data or self.stable.folder("data")
                 if data is None:
                     stack.callback(shutil.rmtree, own, ignore_errors=True)
-                server = self.stable.ntfyish(own)
+                server = self.stable.ntfyish(own, settings)
             else:
                 starts = {"nchan": self.stable.nchan, "send": self.stable.send_loop}
                 server = starts.get(name, self.stable.commit_each)()

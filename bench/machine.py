@@ -10,12 +10,14 @@ import socket
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _SPARE_DESCRIPTORS = 500
+_CPUCLOCK_SCHED = 2
 
 
 class BenchError(Exception):
@@ -100,6 +102,17 @@ def anonymous_kib(pid: int) -> int:
         if line.startswith("RssAnon:"):
             return int(line.split()[1])
     raise BenchError("the kernel does not tell RssAnon in /proc/PID/status")
+
+
+def cpu_s(pid: int) -> float:
+    """Return what a process has used of the processors so far, in seconds, by the scheduler's clock."""
+    return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)  # as clock_getcpuclockid(3) makes it
+
+
+def machine_cpu_s() -> float:
+    """Return what all processes have used of the processors so far, in seconds."""
+    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 class MemoryWatch:

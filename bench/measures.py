@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote_plus
 
-from bench import cache, uploads
+from bench import cache, pushes, uploads
 from bench.bench import Bench
 from bench.figures import OURS, Figure, Goal, Sample
 from bench.machine import MemoryWatch, on_core
@@ -496,6 +496,46 @@ MEASURES = (
             Goal("grown", _FLAT_MIB),
         ),
         uploads.take,
+    ),
+    Measure(
+        "pushes",
+        "one message to {devices:,} devices through a fake of Apple's service that answers after 50 ms",
+        (OURS, "sender", "aioapns"),
+        (
+            Figure("rate", "from the request to the last push's arrival: pushes", "/s"),
+            Figure("connections", "connections", ""),
+            Figure("under_way", "most under way at once", ""),
+            Figure("cpu", "CPU per push", "us"),
+            Figure("apple", "the fake is busy", "%"),
+            Figure("ahead", "the first push after the ack of the publish", "ms"),
+            Figure("growth", "growth of memory", "MiB"),
+            Figure("ack_with", "publish ack p50, to all devices", "ms"),
+            Figure("ack_without", "publish ack p50, to no device", "ms"),
+            Figure("ack_ratio", "of that to no device", "x"),
+            Figure("slow_ack_with", "publish ack p90, to all devices", "ms"),
+            Figure("slow_ack_without", "publish ack p90, to no device", "ms"),
+            Figure("slow_ack_ratio", "of that to no device", "x"),
+            Figure("idle_ack", "publish ack p99, other topic, nothing is pushed", "ms"),
+            Figure("busy_ack", "the same while all devices are pushed to", "ms"),
+            Figure("resumed", "an outage: the first push, once it is over", "s"),
+            Figure("caught_up", "the last one of 6 messages", "s"),
+            Figure("lost", "lost", ""),
+            Figure("doubled", "delivered twice", ""),
+            Figure("crash_caught_up", "killed amidst: the last push, from the kill", "s"),
+            Figure("crash_lost", "lost", ""),
+            Figure("crash_doubled", "delivered twice, with the same apns-id", ""),
+        ),
+        (
+            Goal("rate", 2000, at_least=True),
+            Goal("connections", 4),
+            Goal("ahead", 0, at_least=True),
+            Goal("ack_ratio", 1.25),
+            Goal("slow_ack_ratio", 1.5),
+            Goal("lost", 0),
+            Goal("doubled", 0),
+            Goal("crash_lost", 0),
+        ),
+        pushes.take,
     ),
     Measure(
         "startup",

@@ -99,11 +99,14 @@ def _cells(measure: Measure, figure: Figure, result: Result) -> list[str]:
     nchan = next(
         (text for server, text in zip(measure.servers[1:], peers, strict=True) if server == "nchan"), ""
     )
-    other = next(
-        (text for server, text in zip(measure.servers[1:], peers, strict=True) if server != "nchan"), ""
-    )
+    others = [text for server, text in zip(measure.servers[1:], peers, strict=True) if server != "nchan"]
     goals = [_verdict(verdict) for verdict in verdicts(measure, result) if verdict.goal.figure == figure.name]
-    return [_spread(result.spread(OURS, figure.name)), nchan, other, "; ".join(goals)]
+    return [
+        _spread(result.spread(OURS, figure.name)),
+        nchan,
+        "; ".join(filter(None, others)),
+        "; ".join(goals),
+    ]
 
 
 def _peer(server: str, figure: Figure, result: Result) -> str:

@@ -140,7 +140,7 @@ def _profiler(folder: Path, options: argparse.Namespace) -> Profiler | None:
 def _absent(*, alone: bool) -> frozenset[str]:
     """Return the peers that cannot or shall not take part."""
     if alone:
-        return frozenset({"nchan", "send", "commit-each"})
+        return frozenset({"nchan", "send", "commit-each", "sender", "aioapns"})
     try:
         find_nchan()
     except BenchError as error:

@@ -16,9 +16,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from bench.machine import BenchError, free_port, on_core
 from bench.programs import BENCH, Programs
@@ -129,10 +130,10 @@ class Stable:
     core: int
     wrap: Callable[[], list[str]] = list
 
-    def ntfyish(self, data: Path) -> Server:
-        """Start ntfyish on the data in the folder `data`."""
+    def ntfyish(self, data: Path, settings: Mapping[str, object] = MappingProxyType({})) -> Server:
+        """Start ntfyish on the data in the folder `data`, with settings besides the usual ones."""
         config = data.parent / f"{data.name}.yml"
-        config.write_text(json.dumps(_configuration()))  # JSON is YAML
+        config.write_text(json.dumps({**_configuration(), **settings}))  # JSON is YAML
         port = free_port()
         command = [sys.executable, *self.wrap(), "-m", "ntfyish", "serve", "--config", str(config)]
         command += ["--listen-http", f"127.0.0.1:{port}", "--data-dir", str(data)]
