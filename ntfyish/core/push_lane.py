@@ -185,7 +185,6 @@ class PushLane:
         except Unavailable as error:
             _log.warning("Pushes to %s wait: %s", self.destination, error.reason.name)
             self._due_at = min(self._due_at, clock.now())
-            self._is_sure = False
             self._store_resumes_at = clock.now() + _STORE_PAUSE_S
         finally:
             self._is_pumping = False
@@ -299,18 +298,18 @@ class PushLane:
         finally:
             held.under_way -= 1
             if outcome is None:
-                self._interrupt(claimed, begun)
+                self._interrupt(begun)
         self._take(claimed, push, outcome, begun, clock.monotonic() - began_at)
 
-    def _interrupt(self, claimed: ClaimedPush, begun: int) -> None:
-        """Note that a try was cut off: at the end of the server, or by a mistake in the program."""
+    def _interrupt(self, begun: int) -> None:
+        """Note that a try was cut off, at the end of the server or by a mistake in the program.
+
+        Whether the service has seen it nobody knows; it is tried again when its lease ends, or with the next
+        start.
+        """
         self._breaker.interrupt(begun)
-        now = self._parts.clock.now()
-        if self._is_stopping:
-            self._note(again(claimed, claimed.reason, now, now))
-        else:
-            self._due_at = min(self._due_at, now + LEASE_S)
-            self._is_sure = False
+        self._due_at = min(self._due_at, self._parts.clock.now() + LEASE_S)
+        self._is_sure = False
 
     def _take(
         self, claimed: ClaimedPush, push: Push, outcome: PushOutcome, begun: int, seconds: float

@@ -54,8 +54,8 @@ class PushLanes:
         """Do what is due; return when to be called again, in Unix seconds."""
         if not self._has_begun:
             await self._parts.backlog.recall()
-            await self._parts.backlog.look(self._expect)
             self._has_begun = True
+            await self._parts.backlog.look(self._expect)
         for lane in list(self._lanes.values()):
             lane.look()
         self._forget()
@@ -82,7 +82,7 @@ class PushLanes:
             self._parts.ended.clear()
 
     def _expect(self, destination: str, due_at: float) -> None:
-        if self._is_stopping:
+        if self._is_stopping or not self._has_begun:  # what is there at the start is found then
             return
         lane = self._lanes.get(destination)
         if lane is None:

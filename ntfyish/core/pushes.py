@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ntfyish.core.counters import Counters
 from ntfyish.core.deliveries import read_push_errand
@@ -32,14 +30,6 @@ _LAST_PIECE = 100
 _AGAIN_S = 5.0
 
 Write = Callable[[tuple[()], tuple[()], Sequence[StoreExtra]], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Turns:
-    """Whose turn it is among the errands of one sequence."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiting: int = 0
 
 
 class PushFanOut:
@@ -70,7 +60,6 @@ class PushFanOut:
         self._counters = counters
         self._expiry_s = int(expiry_s)
         self._wake = wake
-        self._turns: dict[tuple[str, str], _Turns] = {}
         self._writing = asyncio.Lock()
 
     async def run(self, claimed: ClaimedErrand) -> Done | Again:
@@ -82,15 +71,13 @@ class PushFanOut:
             _log.error("Message %s is not pushed: its stored form is damaged", claimed.errand.key)
             return Done()
         pushed = self._pushed_message(message, request, owner, line)
-        # One after the other: the later message of a sequence supersedes the pushes of the earlier one.
-        async with self._turn(pushed):
-            if pushed.expires_at <= self._clock.now():
-                return Done()
-            try:
-                return Done(await self._enter(pushed, self._recipients.find(message)))
-            except Unavailable as error:
-                _log.warning("Message %s is not pushed yet: %s", pushed.id, error.reason.name)
-                return Again(self._clock.now() + _AGAIN_S)
+        if pushed.expires_at <= self._clock.now():
+            return Done()
+        try:
+            return Done(await self._enter(pushed, self._recipients.find(message)))
+        except Unavailable as error:
+            _log.warning("Message %s is not pushed yet: %s", pushed.id, error.reason.name)
+            return Again(self._clock.now() + _AGAIN_S)
 
     def _pushed_message(self, message: Message, request: str, owner: str, line: bytes) -> PushedMessage:
         return PushedMessage(
@@ -139,20 +126,6 @@ class PushFanOut:
             self._counters.push_results.update((one.kind.value, state.value) for one in dropped)
             extras.append(NewPushes(pushed, dropped, now, state))
         return tuple(extras), {one.destination for one in entered}
-
-    @asynccontextmanager
-    async def _turn(self, pushed: PushedMessage) -> AsyncIterator[None]:
-        """Wait for the errands of the same sequence that came before."""
-        key = (pushed.topic, pushed.collapse_id)
-        turns = self._turns.setdefault(key, _Turns())
-        turns.waiting += 1
-        try:
-            async with turns.lock:
-                yield
-        finally:
-            turns.waiting -= 1
-            if not turns.waiting:
-                del self._turns[key]
 
 
 def _target(device: PushDevice) -> PushTarget:

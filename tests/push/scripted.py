@@ -18,6 +18,8 @@ Answer = PushOutcome | Callable[[Push], PushOutcome]
 class ScriptedSender:
     """Answers with the next of `answers`, then with `usual`; while `gate` is closed, not at all.
 
+    An answer can be a function of the push, which is called once the gate is open.
+
     Attributes:
         pushes: all that began.
         under_way, most_under_way: how many at once, now and at most.

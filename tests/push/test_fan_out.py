@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ntfyish.core.deliveries import PUSH
-from ntfyish.core.ports import Add, Errand, Remove
+from ntfyish.core.ports import Add, Change, Errand, Remove
 from ntfyish.model.acl import AclEntry, TopicAccess
 from ntfyish.model.line import encode
 from ntfyish.model.message import Content, Message, MessageId
@@ -165,6 +165,21 @@ async def test_a_device_that_moved_to_another_environment_is_not_written_to_in_t
     assert stage.rows("state, reason")[1] == ("failed", "device moved")
 
 
+async def test_a_device_that_has_left_the_topic_is_not_pushed_what_still_waits(
+    start_server: StartServer,
+) -> None:
+    sender = ScriptedSender(capacity=1)
+    stage = await start_stage(start_server, {APP: sender})
+    await stage.add(device(1), device(2, "alerts", "other"))
+    sender.gate.clear()
+    await stage.server.publish("alerts")
+    await stage.until(lambda: len(sender.pushes) == 1)
+    await stage.change(Change(device(2, "other")))
+    sender.gate.set()
+    await stage.until_states(delivered=1, failed=1)
+    assert sender.tokens == [token(1)]
+
+
 async def test_a_publish_does_not_wait_for_pushes(start_server: StartServer) -> None:
     stage = await start_stage(start_server)
     await stage.add(*(device(number) for number in range(20)))
@@ -259,8 +274,9 @@ async def test_each_repeat_of_an_emergency_is_pushed(start_server: StartServer) 
     owner = account(phone("phone", 1)) | {"stream": False}
     stage = await start_stage(start_server, accounts=[owner])
     await stage.pushover("fire", priority="2", retry="30", expire="70")
-    await stage.pass_time(65)
-    await stage.until_states(delivered=3)
+    for count in (1, 2, 3):
+        await stage.until_states(delivered=count)
+        await stage.pass_time(31 if count < 3 else 60)
     assert stage.sender.texts == ["fire"] * 3
 
 
@@ -286,6 +302,17 @@ async def test_the_outbox_takes_only_so_much(
     assert figures['ntfyish_push_results_total{kind="apns",state="dropped"}'] == 9
     assert figures['ntfyish_push_results_total{kind="apns",state="delivered"}'] == 6
     assert figures['ntfyish_pushes_entered_total{kind="apns"}'] == 6
+
+
+async def test_what_is_superseded_makes_room(start_server: StartServer) -> None:
+    stage = await start_stage(start_server, push_queue_limit=6)
+    await stage.add(*(device(number) for number in range(3)))
+    stage.sender.always(Verdict.UNAVAILABLE)
+    for text in ("10 %", "50 %", "100 %"):
+        await stage.pass_time(2)
+        await stage.server.publish("alerts/job", text)
+        await stage.until(lambda text=text: len(stage.rows()) % 3 == 0 and stage.states.get("pending") == 3)
+    await stage.until_states(superseded=6, pending=3)
 
 
 async def test_a_message_expires_on_its_way_by_its_ttl(start_server: StartServer) -> None:
