@@ -18,9 +18,9 @@ from ntfyish.core.push_backlog import PushBacklog
 from ntfyish.core.push_graves import PushGraves
 from ntfyish.core.push_lane import LaneParts
 from ntfyish.core.push_lanes import FindSender, PushLanes
+from ntfyish.core.push_maker import PushMaker
 from ntfyish.core.push_recipients import PushRecipients
 from ntfyish.core.pushes import PushFanOut
-from ntfyish.core.stored_messages import StoredMessages
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
 from ntfyish.model.push import PushKind
@@ -67,9 +67,8 @@ async def open_pushes(
     parts = LaneParts(
         outbox=outbox,
         backlog=backlog,
-        recipients=recipients,
+        maker=PushMaker(recipients, backlog),
         graves=PushGraves(data.people, data.directory, clock, random),
-        messages=StoredMessages(),
         counters=counters,
         clock=clock,
         tasks=await stack.enter_async_context(Tasks()),

@@ -19,12 +19,11 @@ from ntfyish.core.counters import Counters
 from ntfyish.core.ports import ClaimedPush, Clock, PushNote, PushOutbox, PushSender
 from ntfyish.core.push_backlog import PushBacklog
 from ntfyish.core.push_graves import Gone, PushGraves
-from ntfyish.core.push_recipients import PushRecipients, destination_of
-from ntfyish.core.push_verdicts import again, end, is_small, judge
-from ntfyish.core.stored_messages import StoredMessages
+from ntfyish.core.push_maker import PushMaker
+from ntfyish.core.push_verdicts import again, judge
 from ntfyish.core.tasks import Tasks
 from ntfyish.model.errors import Unavailable
-from ntfyish.model.push import Push, PushKind, PushOutcome, PushState, Verdict, push_id
+from ntfyish.model.push import Push, PushKind, PushOutcome, PushState, Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +38,6 @@ _STORE_PAUSE_S = 1.0
 _LOG_PAUSE_S = 60.0
 _NEVER = float("inf")
 
-REMOVED = "device removed"
-MOVED = "device moved"
-NOT_ALLOWED = "not allowed any more"
-DAMAGED = "damaged"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneParts:
@@ -56,9 +50,8 @@ class LaneParts:
 
     outbox: PushOutbox
     backlog: PushBacklog
-    recipients: PushRecipients
+    maker: PushMaker
     graves: PushGraves
-    messages: StoredMessages
     counters: Counters
     clock: Clock
     tasks: Tasks
@@ -252,7 +245,7 @@ class PushLane:
                 if now >= begin_by:
                     self._note(again(claimed, claimed.reason, now, now, attempted=False))
                     continue
-                found = self._prepare(claimed, now)
+                found = self._parts.maker.make(claimed, self.destination, now)
                 if isinstance(found, Push):
                     await self._try(claimed, found)
                 else:
@@ -260,33 +253,6 @@ class PushLane:
         finally:
             self._workers -= 1
             self.look()
-
-    def _prepare(self, claimed: ClaimedPush, now: float) -> Push | PushNote:
-        """Return what to send, or the end of a push that is not to be sent any more."""
-        pushed, parts = claimed.message, self._parts
-        if parts.backlog.is_over(pushed.created_at, pushed.expires_at, now):
-            return end(claimed, PushState.EXPIRED, claimed.reason, now, attempted=False)
-        device = parts.recipients.find_device(claimed.device_id)
-        message = parts.messages.decode(pushed.id, pushed.line)
-        fault = ""
-        if device is None:
-            fault = REMOVED
-        elif destination_of(device) != self.destination:
-            fault = MOVED
-        elif not parts.recipients.may_get(device, pushed.topic):
-            fault = NOT_ALLOWED
-        elif message is None:
-            fault = DAMAGED
-        if fault or device is None or message is None:
-            return end(claimed, PushState.FAILED, fault, now, attempted=False)
-        return Push(
-            message=message,
-            device=device,
-            id=push_id(pushed.id, device.id),
-            collapse_id=pushed.collapse_id,
-            expires_at=pushed.expires_at,
-            small=is_small(claimed),
-        )
 
     async def _try(self, claimed: ClaimedPush, push: Push) -> None:
         held, clock = self._held, self._parts.clock
