@@ -2,13 +2,12 @@
 
 Of each kind so many are under way at once, and to each destination one, so that a mail server or another
 server that hangs delays nobody but itself. A kind whose errands would all fail can be paused; then one goes
-alone, to see whether the others may follow. A claim is a lease: what a crash interrupts is done again, so an
-errand is done at least once.
+alone, to see whether the others may follow. A claim is a lease, and what a crash interrupts is what the next
+server begins with, so an errand is done at least once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,12 +88,16 @@ class Errands:
         }
         self._due = due
         self._patience_s = patience_s
+        self._has_begun = False
 
     async def run_due(self, now: float) -> float | None:
         """Start what is due and has room; return when to be called again, in Unix seconds.
 
         Whatever waits for room, or for its destination, is started when there is: `due` is called then.
         """
+        if not self._has_begun:  # a server that was killed has left claims behind
+            await self._outbox.recall_errands(now, now + LEASE_S)
+            self._has_begun = True
         rooms = self._rooms(now)
         if rooms:
             for claimed in await self._outbox.claim(now, now + LEASE_S, rooms, self._busy()):
@@ -139,9 +142,6 @@ class Errands:
                 outcome, is_trial = Done(), False
             else:
                 outcome = await lane.runner.run(claimed)
-        except asyncio.CancelledError:  # the server ends; the next one begins with this
-            outcome = Again(self._clock.now())
-            raise
         finally:
             lane.note(outcome, is_trial)
             try:

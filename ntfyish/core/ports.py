@@ -342,6 +342,12 @@ class Outbox(Protocol):
         lest a crash lose them. Costs what it returns, and what waits for its destination.
         """
 
+    async def recall_errands(self, now: float, until: float) -> None:
+        """Make due now what is due by `until`. For a start: nobody is at work then.
+
+        What a server that is no more had claimed cannot be told from what it had put off.
+        """
+
     async def next_errand(self, kinds: Sequence[str], busy: Sequence[str]) -> float | None:
         """Return when the next errand of these kinds is due that does not go to one in `busy`, or None."""
 

@@ -196,8 +196,19 @@ async def test_what_a_crash_interrupted_is_done_again(world: World, tmp_path: Pa
     async with AsyncExitStack() as stack:
         again = await World(as_it_is, stack).open()
         await again.settle()
+        assert again.mail.begun == ["a"]
+
+
+async def test_what_is_far_away_stays_so_after_a_crash(world: World, tmp_path: Path) -> None:
+    await world.open()
+    await world.enter("mail", "a")
+    await world.end(world.mail, "a", Again(START + LEASE_S + 1))
+    as_it_is = shutil.copytree(tmp_path, tmp_path / "crashed")
+    async with AsyncExitStack() as stack:
+        again = await World(as_it_is, stack).open()
+        await again.settle()
         assert again.mail.begun == []
-        await again.advance(LEASE_S)
+        await again.advance(LEASE_S + 1)
         assert again.mail.begun == ["a"]
 
 

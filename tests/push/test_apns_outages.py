@@ -250,7 +250,6 @@ async def test_kill_9_loses_no_push(processes: Processes, tmp_path: Path) -> Non
         apns.otherwise = OK
         seen = apns_ids(apns)
         apns.reset()
-        end_leases_of_errands(processes.data_dir)
         await processes.start(**settings)
         await until_delivered(apns, processes.data_dir, 150)
         arrived = apns_ids(apns)
@@ -296,18 +295,10 @@ async def test_what_was_published_while_apple_was_down_outlives_the_process(
         process.signal(signal.SIGKILL)  # whatever it has done so far
         await process.ended()
         await apns.up()
-        end_leases_of_errands(processes.data_dir)
         await processes.start(**settings)
         await until_delivered(apns, processes.data_dir, 40)
         assert len(apns.delivered) == 40
         assert set(apns.delivered.values()) == {1}
-
-
-def end_leases_of_errands(data_dir: Path) -> None:
-    """Do as if more than a minute had passed for what had not even been expanded; pushes need no help."""
-    with closing(sqlite3.connect(data_dir / "messages.db")) as connection:
-        connection.execute("UPDATE errands SET due = due - 120")
-        connection.commit()
 
 
 async def until_delivered(apns: FakeApns, data_dir: Path, count: int) -> None:

@@ -28,6 +28,7 @@ _PUT = """INSERT OR REPLACE INTO errands (kind, key, destination, payload, creat
           VALUES (?, ?, ?, ?, ?, ?)"""
 _LEASE = "UPDATE errands SET due = ?, attempts = attempts + 1 WHERE entry = ?"
 _FINISH = "DELETE FROM errands WHERE entry = ?"
+_RECALL = "UPDATE errands SET due = ? WHERE due > ? AND due <= ?"
 _POSTPONE = "UPDATE errands SET due = ? WHERE entry = ?"
 
 
@@ -45,6 +46,12 @@ class OutboxTable:
         rooms, passed = dict(rooms), tuple(busy)
         return await self._writer.submit(
             lambda transaction: _claim(transaction.connection, now, until, rooms, passed)
+        )
+
+    async def recall_errands(self, now: float, until: float) -> None:
+        """Make due what was to be done soon."""
+        await self._writer.submit(
+            lambda transaction: transaction.connection.execute(_RECALL, (now, now, until)).rowcount
         )
 
     async def next_errand(self, kinds: Sequence[str], busy: Sequence[str]) -> float | None:
