@@ -7,7 +7,7 @@ from ntfyish.core.push_backlog import PushBacklog
 from ntfyish.core.push_recipients import PushRecipients, destination_of
 from ntfyish.core.push_verdicts import end, is_small
 from ntfyish.core.stored_messages import StoredMessages
-from ntfyish.model.push import Push, PushState, push_id
+from ntfyish.model.push import Push, PushState, phone_collapse_id, push_id
 
 REMOVED = "device removed"
 MOVED = "device moved"
@@ -42,7 +42,7 @@ class PushMaker:
             message=message,
             device=device,
             id=push_id(pushed.id, device.id),
-            collapse_id=pushed.collapse_id,
+            collapse_id=phone_collapse_id(pushed.topic, pushed.collapse_id),
             expires_at=pushed.expires_at,
             small=is_small(claimed),
         )

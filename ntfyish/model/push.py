@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from ntfyish.model.endpoint import endpoint_host
-from ntfyish.model.message import Message
+from ntfyish.model.message import ID_LENGTH, Message
 
 # Apple: of variable length, do not assume one; 32 bytes today.
 APNS_TOKEN_PATTERN = re.compile(r"(?:[0-9a-fA-F]{2}){8,100}")
 BUNDLE_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,154}")
 
+_MESSAGE_ID = re.compile(rf"[A-Za-z0-9]{{{ID_LENGTH}}}")
 # A namespace of our own for ids of pushes (RFC 9562, version 5).
 _PUSH_IDS = uuid.UUID("2a8b2c0e-5f3c-4f0e-9f63-0b6f3c6f1d53")
 
@@ -75,7 +76,7 @@ class Push:
 
     Attributes:
         id: a UUID, the same whenever this message is pushed to this device.
-        collapse_id: a push takes the place of an earlier one of the same; at most 64 bytes.
+        collapse_id: a push takes the place of an earlier one of the same.
         expires_at: Unix seconds until which it is worth being delivered.
         small: an earlier try was too large for the service: leave out what can be fetched.
     """
@@ -159,6 +160,16 @@ def push_id(message_id: str, device_id: str) -> str:
 def collapse_id(message: Message) -> str:
     """Return what pushes of a message are collapsed by: its sequence, which emergency repeats share."""
     return message.sequence_id or message.id
+
+
+def phone_collapse_id(topic: str, sequence: str) -> str:
+    """Return what a phone collapses pushes by, which may have several topics with sequences of one name.
+
+    Args:
+        sequence: what `collapse_id` says of the message. An id of a message is nobody else's; what a
+            publisher has made up ("status") may be.
+    """
+    return sequence if _MESSAGE_ID.fullmatch(sequence) else f"{topic}/{sequence}"
 
 
 def apns_destination(bundle_id: str, *, sandbox: bool) -> str:

@@ -172,7 +172,7 @@ async def test_an_update_takes_the_place_of_what_is_shown_and_a_deletion_is_told
     first = await pushed(stage)
     await stage.server.publish("alerts/backup", "90 %")
     second = await pushed(stage, WATCH, 2)
-    assert first.headers["apns-collapse-id"] == second.headers["apns-collapse-id"] == "backup"
+    assert first.headers["apns-collapse-id"] == second.headers["apns-collapse-id"] == "alerts/backup"
     assert (aps(first)["alert"]["body"], aps(second)["alert"]["body"]) == ("10 %", "90 %")
     async with stage.server.http.delete(f"{stage.server.url}/alerts/backup") as response:
         assert response.status == 200
@@ -180,7 +180,7 @@ async def test_an_update_takes_the_place_of_what_is_shown_and_a_deletion_is_told
     third, custom = read(await pushed(stage, WATCH, 3))
     assert third.headers["apns-push-type"] == "background"
     assert third.headers["apns-priority"] == "5"
-    assert third.headers["apns-collapse-id"] == "backup"
+    assert third.headers["apns-collapse-id"] == "alerts/backup"
     assert aps(third) == {"content-available": 1}
     assert custom == {
         "id": deletion["id"],

@@ -239,7 +239,16 @@ async def test_deleting_and_clearing_a_message_is_pushed_in_its_place(start_serv
         "message_clear",
         "message_delete",
     ]
-    assert {push.collapse_id for push in stage.sender.pushes} == {"disk"}
+    assert {push.collapse_id for push in stage.sender.pushes} == {"alerts/disk"}
+
+
+async def test_sequences_of_one_name_in_two_topics_do_not_hide_each_other(start_server: StartServer) -> None:
+    stage = await start_stage(start_server)
+    await stage.add(device(1, "alerts", "backups"))
+    await stage.server.publish("alerts/status", "low")
+    await stage.server.publish("backups/status", "done")
+    await stage.until_states(delivered=2)
+    assert len({push.collapse_id for push in stage.sender.pushes}) == 2
 
 
 async def test_an_update_supersedes_what_still_waits(start_server: StartServer) -> None:
