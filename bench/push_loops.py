@@ -25,8 +25,8 @@ from aioapns.connection import APNsProductionClientProtocol
 from ntfyish.core.clock import SystemClock
 from ntfyish.model.message import Content, Message, new_id
 from ntfyish.model.push import Push, PushDevice, PushKind, Verdict, push_id
-from ntfyish.push.apns import ApnsApp, ApnsSender
-from ntfyish.push.apns_payload import build
+from ntfyish.push.apns.payload import build
+from ntfyish.push.apns.sender import ApnsApp, ApnsSender
 
 _CONNECTIONS = 4
 _UNDER_WAY = 1_000

@@ -16,7 +16,7 @@ import uvloop
 from aiohttp.abc import AbstractResolver
 
 from ntfyish.app import RunningServer, running
-from ntfyish.core.push_lanes import FindSender
+from ntfyish.core.pushes.lanes import FindSender
 from ntfyish.settings import load
 from tests.clock import FakeClock
 from tests.wire import Wire, open_wire

@@ -28,8 +28,8 @@ from ntfyish.core.devices import Devices
 from ntfyish.core.limits import Limits
 from ntfyish.core.logins import Logins
 from ntfyish.core.ports import Clock, PeopleStore
-from ntfyish.core.push_devices import PushDevices
-from ntfyish.core.push_lanes import FindSender
+from ntfyish.core.pushes.devices import PushDevices
+from ntfyish.core.pushes.lanes import FindSender
 from ntfyish.core.quota import Quotas
 from ntfyish.core.rate_owners import RateOwners
 from ntfyish.core.statistics import Statistics
@@ -41,7 +41,7 @@ from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import Settings
 
 if TYPE_CHECKING:
-    from ntfyish.core.browsers import Browsers
+    from ntfyish.core.pushes.browsers import Browsers
 
 _log = logging.getLogger(__package__)
 

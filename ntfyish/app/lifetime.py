@@ -19,7 +19,7 @@ from ntfyish.core.clock import SystemClock
 from ntfyish.core.first_start import FirstStart
 from ntfyish.core.hub import Hub
 from ntfyish.core.ports import Clock
-from ntfyish.core.push_lanes import FindSender
+from ntfyish.core.pushes.lanes import FindSender
 from ntfyish.settings import Settings
 from ntfyish.web.front import Fronts
 from ntfyish.web.server import AiohttpLane

@@ -14,13 +14,13 @@ from ntfyish.app.data import Data
 from ntfyish.app.extras import SettingUnusable
 from ntfyish.core.access import Access
 from ntfyish.core.ports import Clock, PushSender
-from ntfyish.core.push_backlog import PushBacklog
-from ntfyish.core.push_graves import PushGraves
-from ntfyish.core.push_lane import LaneParts
-from ntfyish.core.push_lanes import FindSender, PushLanes
-from ntfyish.core.push_maker import PushMaker
-from ntfyish.core.push_recipients import PushRecipients
-from ntfyish.core.pushes import PushFanOut
+from ntfyish.core.pushes.backlog import PushBacklog
+from ntfyish.core.pushes.fan_out import PushFanOut
+from ntfyish.core.pushes.graves import PushGraves
+from ntfyish.core.pushes.lane import LaneParts
+from ntfyish.core.pushes.lanes import FindSender, PushLanes
+from ntfyish.core.pushes.maker import PushMaker
+from ntfyish.core.pushes.recipients import PushRecipients
 from ntfyish.core.tasks import Tasks
 from ntfyish.core.timetable import Timetable
 from ntfyish.model.push import PushKind
@@ -28,7 +28,7 @@ from ntfyish.settings import Settings
 from ntfyish.settings.entries import ApnsEntry
 
 if TYPE_CHECKING:
-    from ntfyish.push.apns import ApnsApp
+    from ntfyish.push.apns.sender import ApnsApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def find_push_faults(settings: Settings) -> list[str]:
     """Return which keys and certificates of apps cannot be used, and why."""
     if not settings.apns:
         return []
-    from ntfyish.push.apns import find_faults
+    from ntfyish.push.apns.sender import find_faults
 
     return [fault for entry in settings.apns for fault in find_faults(_app(entry))]
 
@@ -124,7 +124,7 @@ def find_push_faults(settings: Settings) -> list[str]:
 async def _open_apns(
     settings: Settings, entry: ApnsEntry, clock: Clock, stack: AsyncExitStack
 ) -> tuple[str, PushSender]:
-    from ntfyish.push.apns import ApnsSender, ApnsUnusable
+    from ntfyish.push.apns.sender import ApnsSender, ApnsUnusable
 
     app = _app(entry)
     sender = ApnsSender(app, clock, connections=settings.push_connections)
@@ -135,7 +135,7 @@ async def _open_apns(
 
 
 def _app(entry: ApnsEntry) -> ApnsApp:
-    from ntfyish.push.apns import PORT, ApnsApp
+    from ntfyish.push.apns.sender import PORT, ApnsApp
 
     return ApnsApp(
         bundle_id=entry.bundle_id,

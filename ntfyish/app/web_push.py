@@ -16,7 +16,7 @@ from ntfyish.core.ports import BrowserSender, Clock
 from ntfyish.settings import Settings
 
 if TYPE_CHECKING:
-    from ntfyish.core.browsers import Browsers
+    from ntfyish.core.pushes.browsers import Browsers
 
 
 async def open_web_push(
@@ -60,7 +60,7 @@ def make_browsers(
     """Return what registers browsers; None without `sender`, what pushes to them."""
     if sender is None:
         return None
-    from ntfyish.core.browsers import Browsers
+    from ntfyish.core.pushes.browsers import Browsers
 
     return Browsers(
         data.people,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntfyish.core.breaker import MISCONFIGURED_PAUSE_S, Breaker, backoff_s
 from ntfyish.core.ports import ClaimedPush, PushedMessage
-from ntfyish.core.push_verdicts import TOO_LARGE, judge, judge_gone
+from ntfyish.core.pushes.breaker import MISCONFIGURED_PAUSE_S, Breaker, backoff_s
+from ntfyish.core.pushes.verdicts import TOO_LARGE, judge, judge_gone
 from ntfyish.model.push import PushOutcome, PushState, Verdict
 
 NOW = 1_700_000_000.0

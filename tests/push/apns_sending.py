@@ -10,8 +10,8 @@ from typing import Any
 
 from ntfyish.model.message import Content, Message, MessageId
 from ntfyish.model.push import Push, PushDevice, PushKind, PushOutcome, push_id
-from ntfyish.push.apns import ApnsApp, ApnsSender
-from ntfyish.push.apns_pool import Times
+from ntfyish.push.apns.pool import Times
+from ntfyish.push.apns.sender import ApnsApp, ApnsSender
 from tests.clock import FakeClock
 from tests.push.apple_checks import BUNDLE_ID, KEY_ID, TEAM_ID
 from tests.push.fake_apns import FakeApns

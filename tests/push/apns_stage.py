@@ -14,8 +14,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ntfyish.push.apns import ApnsSender
-from ntfyish.push.apns_pool import Times
+from ntfyish.push.apns.pool import Times
+from ntfyish.push.apns.sender import ApnsSender
 from tests.clock import FakeClock
 from tests.conftest import APP_TOKEN, USER_KEY, Server, StartServer
 from tests.hardening.process import PEOPLE

@@ -24,10 +24,10 @@ import trustme
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from ntfyish.model.push import PushOutcome, Verdict, push_id
-from ntfyish.push.apns import PRODUCTION, SANDBOX, ApnsApp, ApnsSender, ApnsUnusable
-from ntfyish.push.apns_connection import ApnsConnection
-from ntfyish.push.apns_pool import Times
-from ntfyish.push.provider_token import ProviderToken, read_key
+from ntfyish.push.apns.connection import ApnsConnection
+from ntfyish.push.apns.pool import Times
+from ntfyish.push.apns.provider_token import ProviderToken, read_key
+from ntfyish.push.apns.sender import PRODUCTION, SANDBOX, ApnsApp, ApnsSender, ApnsUnusable
 from tests.clock import FakeClock
 from tests.push.apns_sending import EXPIRES_AT, app_for, device_token, push_to, send_all, sending_to
 from tests.push.apple_checks import BUNDLE_ID, KEY_ID, TEAM_ID

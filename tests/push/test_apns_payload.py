@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntfyish.model.message import Action, Attachment, Content, Event, Message, MessageId
-from ntfyish.push.apns_payload import LARGEST_BYTES, SMALL_BYTES, Payload, build, cut
+from ntfyish.push.apns.payload import LARGEST_BYTES, SMALL_BYTES, Payload, build, cut
 
 INBOX = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"
 FERNET = "gAAAAABl" + "aZ09-_" * 30 + "=="

@@ -140,7 +140,8 @@ def test_the_check_of_the_configuration_says_all_that_cannot_be_used(tmp_path: P
         1,
         f"ntfyish: apns: {APP}: ca-file: {first}/ca.pem cannot be read: No such file or directory\n"
         f"ntfyish: apns: {APP}: key-file: {first}/AuthKey.p8 is not a key for ES256, as Apple gives them\n"
-        f"ntfyish: apns: {APP}: certificate-file: {second}/client.pem cannot be read: No such file or directory\n",
+        f"ntfyish: apns: {APP}: certificate-file: {second}/client.pem cannot be read:"
+        " No such file or directory\n",
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from pathlib import Path
 
-from ntfyish.push.apns_pool import MOST_IN_TURN
+from ntfyish.push.apns.pool import MOST_IN_TURN
 from tests.clock import FakeClock
 from tests.push.apns_sending import push_to, send_all, sending_to
 from tests.push.fake_apns import HOLD, FakeApns

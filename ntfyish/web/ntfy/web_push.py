@@ -14,7 +14,7 @@ from ntfyish.web.ntfy.callers import Caller, Handler, success
 from ntfyish.web.ntfy.json_body import read_fields
 
 if TYPE_CHECKING:  # it needs cryptography, which a server without Web Push does not load for this
-    from ntfyish.core.browsers import Browsers
+    from ntfyish.core.pushes.browsers import Browsers
 
 MOST_TOPICS = 50
 

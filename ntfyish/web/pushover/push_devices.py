@@ -14,8 +14,8 @@ from functools import partial
 from math import ceil
 
 from ntfyish.core.devices import Devices
-from ntfyish.core.push_devices import NAME_FORBIDDEN, PushDevices, Registration
-from ntfyish.core.push_registration import MOST_TOPICS
+from ntfyish.core.pushes.devices import NAME_FORBIDDEN, PushDevices, Registration
+from ntfyish.core.pushes.registration import MOST_TOPICS
 from ntfyish.model.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, Reason, Unauthenticated
 from ntfyish.model.people import Principal
 from ntfyish.model.push import APNS_TOKEN_PATTERN, BUNDLE_ID_PATTERN, PushDevice, PushKind

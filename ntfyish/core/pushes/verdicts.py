@@ -1,9 +1,9 @@
-"""What is done about what a service said to a push: the rules, pure. `core.push_lane` follows them."""
+"""What is done about what a service said to a push: the rules, pure. `core.pushes.lane` follows them."""
 
 from __future__ import annotations
 
-from ntfyish.core.breaker import Random, backoff_s, bounded_retry_after_s
 from ntfyish.core.ports import ClaimedPush, PushNote
+from ntfyish.core.pushes.breaker import Random, backoff_s, bounded_retry_after_s
 from ntfyish.model.push import PushOutcome, PushState, Verdict
 
 # By this last word the next try knows that it has to be smaller: Apple's, whatever the service calls it.
@@ -21,7 +21,7 @@ def judge(claimed: ClaimedPush, outcome: PushOutcome, now: float, random: Random
     """Return what becomes of a push after a try; `GONE` is for `judge_gone`.
 
     An outage is the service's trouble, not the push's: it waits a little, so that all that failed together
-    does not come back together; how long the service is left alone is `core.breaker`'s matter.
+    does not come back together; how long the service is left alone is `core.pushes.breaker`'s matter.
     """
     match outcome.verdict:
         case Verdict.DELIVERED:

@@ -1,8 +1,8 @@
 """Pushes to the devices of one app through Apple's push service (APNs).
 
-The composition root makes an `ApnsSender` for each entry of the setting `apns`, `core.pushes` sends through
-it. It tries once and says what came of it; when and how often to try again is not decided here, except that a
-provider token which has expired is signed again at once.
+The composition root makes an `ApnsSender` for each entry of the setting `apns`, `core.pushes.lane` sends
+through it. It tries once and says what came of it; when and how often to try again is not decided here,
+except that a provider token which has expired is signed again at once.
 
 The time of tries is the event loop's; what is said about dates comes from the `Clock`.
 """
@@ -27,11 +27,11 @@ from ntfyish.core.ports import Clock
 from ntfyish.core.tasks import Tasks
 from ntfyish.model.message import Message
 from ntfyish.model.push import Push, PushOutcome, apns_destination
-from ntfyish.push.apns_connection import ApnsAnswer, ApnsRequest
-from ntfyish.push.apns_outcomes import EXPIRED_TOKEN, read_outcome
-from ntfyish.push.apns_payload import Payload, build
-from ntfyish.push.apns_pool import ApnsPool, Times
-from ntfyish.push.provider_token import ProviderToken, read_key
+from ntfyish.push.apns.connection import ApnsAnswer, ApnsRequest
+from ntfyish.push.apns.outcomes import EXPIRED_TOKEN, read_outcome
+from ntfyish.push.apns.payload import Payload, build
+from ntfyish.push.apns.pool import ApnsPool, Times
+from ntfyish.push.apns.provider_token import ProviderToken, read_key
 
 PRODUCTION = "api.push.apple.com"
 SANDBOX = "api.sandbox.push.apple.com"

@@ -1,6 +1,6 @@
-"""Empties the outbox of pushes: a lane (`core.push_lane`) for each destination that there is a sender for.
+"""Empties the outbox of pushes: a lane (`lane`) for each destination that there is a sender for.
 
-The timetable calls `run_due` when a lane has named a time, and `core.pushes` calls `wake` when it has entered
+The timetable calls `run_due` when a lane has named a time, and `fan_out` calls `wake` when it has entered
 something. A destination that hangs, fails or refuses us holds up no other.
 """
 
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection
 
 from ntfyish.core.ports import PushSender
-from ntfyish.core.push_lane import LaneParts, PushLane
+from ntfyish.core.pushes.lane import LaneParts, PushLane
 from ntfyish.model.errors import Unavailable
 
 _log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ntfyish.core.breaker import Random
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import ClaimedPush, Clock, DeadDevice, PeopleStore, PushNote
-from ntfyish.core.push_verdicts import again, judge_gone
+from ntfyish.core.pushes.breaker import Random
+from ntfyish.core.pushes.verdicts import again, judge_gone
 from ntfyish.model.errors import Unavailable
 from ntfyish.model.push import PushDevice, PushOutcome
 

@@ -1,4 +1,4 @@
-"""What APNs' answers mean for a push and its device. Pure; used by `push.apns`.
+"""What APNs' answers mean for a push and its device. Pure; used by `push.apns.sender`.
 
 After Apple's table of status codes and reasons.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from ntfyish.model.push import PushOutcome, Verdict
 from ntfyish.model.retry_after import parse_retry_after
-from ntfyish.push.apns_connection import ApnsAnswer
-from ntfyish.push.apns_pool import CERTIFICATE_REFUSED, SERVER_NOT_TRUSTED
+from ntfyish.push.apns.connection import ApnsAnswer
+from ntfyish.push.apns.pool import CERTIFICATE_REFUSED, SERVER_NOT_TRUSTED
 
 EXPIRED_TOKEN = "ExpiredProviderToken"
 

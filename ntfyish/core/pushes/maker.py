@@ -1,12 +1,12 @@
-"""Makes what is sent of what was claimed, or says why it is not sent any more. `core.push_lane` asks."""
+"""Makes what is sent of what was claimed, or says why it is not sent any more. `core.pushes.lane` asks."""
 
 from __future__ import annotations
 
 from ntfyish.core.ports import ClaimedPush, PushNote
-from ntfyish.core.push_backlog import PushBacklog
-from ntfyish.core.push_recipients import PushRecipients, destination_of
-from ntfyish.core.push_verdicts import end, is_small
-from ntfyish.core.stored_messages import StoredMessages
+from ntfyish.core.pushes.backlog import PushBacklog
+from ntfyish.core.pushes.recipients import PushRecipients, destination_of
+from ntfyish.core.pushes.stored_messages import StoredMessages
+from ntfyish.core.pushes.verdicts import end, is_small
 from ntfyish.model.push import Push, PushState, phone_collapse_id, push_id
 
 REMOVED = "device removed"

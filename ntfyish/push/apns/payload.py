@@ -1,6 +1,6 @@
 """What a push through APNs says: the JSON of a message, of at most 4096 bytes. Pure.
 
-Called by `push.apns`. Beside Apple's own `aps` stand custom keys for the app, under the names that the
+Called by `push.apns.sender`. Beside Apple's own `aps` stand custom keys for the app, under the names that the
 message's fields have on the streams. A ciphertext is passed on as it came or left out as a whole; the alert
 then only says that there is something to decrypt, which the app's extension does before it is shown.
 

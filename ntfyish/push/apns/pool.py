@@ -1,6 +1,6 @@
 """The few connections that an app's pushes share, and the pushes that wait for one of them, on aioapns' pool.
 
-Used by `push.apns`. A push goes to the connection with the fewest under way; when all are full another is
+Used by `sender`. A push goes to the connection with the fewest under way; when all are full another is
 opened, up to a bound, and further pushes wait in order, without looking again and again. One timer watches
 over all: a push is given up after its time, and its connection takes no more. A connection that cannot be
 made fails at once all that wait for it, unless there are others.
@@ -20,7 +20,7 @@ from h2.exceptions import ProtocolError
 
 from ntfyish.core.ports import Clock
 from ntfyish.core.tasks import Tasks
-from ntfyish.push.apns_connection import GOING_AWAY, LOST, ApnsAnswer, ApnsConnection, ApnsRequest
+from ntfyish.push.apns.connection import GOING_AWAY, LOST, ApnsAnswer, ApnsConnection, ApnsRequest
 
 TIMEOUT = "timeout"
 CONNECT_TIMEOUT = "connect timeout"

@@ -1,6 +1,6 @@
 """One connection to APNs: many pushes at once over HTTP/2, on aioapns' protocol.
 
-Used by `push.apns_pool`. Beyond what aioapns does: answers are matched by their stream and may be empty or
+Used by `push.apns.pool`. Beyond what aioapns does: answers are matched by their stream and may be empty or
 no JSON; the peer's limits on streams and bytes are kept, and what it sends is acknowledged; a reset ends one
 push, GOAWAY only those that the server will not answer, the loss of the connection all that are under way,
 each with a word for what happened; what is to be sent is written once in each turn of the event loop; and a
@@ -31,7 +31,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
-from ntfyish.push.apns_http2 import Header, Http2
+from ntfyish.push.apns.http2 import Header, Http2
 
 LOST = "connection lost"
 RESET = "stream reset"

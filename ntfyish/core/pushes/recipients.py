@@ -1,7 +1,7 @@
 """Which devices get a message: by topic and name, as long as they may read it.
 
-`core.pushes` asks when a message is expanded, `core.push_lane` again when it is sent: in between a device may
-have gone, or its account may have lost its right to the topic.
+`fan_out` asks when a message is expanded, `maker` again when it is sent: in between a device may have gone,
+or its account may have lost its right to the topic.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 An account's device with a name gets what comes to the account's inbox; every device gets the messages of its
 topics. A device that was registered without an account is nobody's: it gets only what everybody may read, and
 whoever knows its id may remove it. Whether a device may still read its topics is decided again when a message
-is delivered (`core.pushes`).
+is delivered (`core.pushes.fan_out`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ntfyish.core.access import Access
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import Clock, PeopleStore, Remove
-from ntfyish.core.push_registration import check_topics, find_sandbox, is_same, register_push_device
+from ntfyish.core.pushes.registration import check_topics, find_sandbox, is_same, register_push_device
 from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Conflict, Forbidden, Invalid, NotFound, Reason, Unauthenticated
 from ntfyish.model.people import Principal

@@ -1,8 +1,8 @@
 """When a service that fails is left alone, and when it is tried again: a circuit breaker. Pure.
 
-Each push service has one (`core.push_lane`). An outage pauses it for a time that doubles with every outage in
-a row; then one try goes alone, to see whether the others may follow. A service that says that we are
-misconfigured waits for the operator: it is asked again every ten minutes.
+Each push service has one (`lane`). An outage pauses it for a time that doubles with every outage in a row;
+then one try goes alone, to see whether the others may follow. A service that says that we are misconfigured
+waits for the operator: it is asked again every ten minutes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `core.errands` runs them. A message to ten thousand devices is entered in pieces, so that no publish waits for
 all of them; the errand ends in the transaction of the last piece, so a crash in the middle has it done again,
-and what was entered already stays as it is. `core.push_lanes` takes the pushes from there.
+and what was entered already stays as it is. `core.pushes.lanes` takes the pushes from there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ntfyish.core.counters import Counters
 from ntfyish.core.deliveries import read_push_errand
 from ntfyish.core.errands import Again, Done
 from ntfyish.core.ports import ClaimedErrand, Clock, NewPushes, PushedMessage, PushTarget, StoreExtra
-from ntfyish.core.push_backlog import PushBacklog
-from ntfyish.core.push_recipients import PushRecipients, destination_of
+from ntfyish.core.pushes.backlog import PushBacklog
+from ntfyish.core.pushes.recipients import PushRecipients, destination_of
 from ntfyish.model.errors import NtfyishError, Unavailable
 from ntfyish.model.line import decode
 from ntfyish.model.message import Message

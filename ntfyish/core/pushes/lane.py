@@ -14,13 +14,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ntfyish.core.breaker import Breaker, Random
 from ntfyish.core.counters import Counters
 from ntfyish.core.ports import ClaimedPush, Clock, PushNote, PushOutbox, PushSender
-from ntfyish.core.push_backlog import PushBacklog
-from ntfyish.core.push_graves import Gone, PushGraves
-from ntfyish.core.push_maker import PushMaker
-from ntfyish.core.push_verdicts import again, judge
+from ntfyish.core.pushes.backlog import PushBacklog
+from ntfyish.core.pushes.breaker import Breaker, Random
+from ntfyish.core.pushes.graves import Gone, PushGraves
+from ntfyish.core.pushes.maker import PushMaker
+from ntfyish.core.pushes.verdicts import again, judge
 from ntfyish.core.tasks import Tasks
 from ntfyish.model.errors import Unavailable
 from ntfyish.model.push import Push, PushKind, PushOutcome, PushState, Verdict

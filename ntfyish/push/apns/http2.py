@@ -1,6 +1,6 @@
 """HTTP/2 as APNs is spoken to: h2, with what Apple asks for and what thousands of pushes a second need.
 
-Used by `push.apns_connection`. It owns what is touched of h2's and hpack's inner workings; the tests of the
+Used by `push.apns.connection`. It owns what is touched of h2's and hpack's inner workings; the tests of the
 sender pin that.
 """
 

@@ -1,0 +1,1 @@
+"""Pushes through Apple's push service (APNs), on aioapns."""
