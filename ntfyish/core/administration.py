@@ -8,20 +8,34 @@ whoever runs within the server refreshes the directory afterwards.
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
-import string
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from ntfyish.core.administration_rules import (
+    check_account_name,
+    check_free,
+    check_pattern,
+    check_tier,
+    check_tier_limits,
+    find_account,
+    find_entry,
+    find_tier,
+    get_account,
+    new_sync_topic,
+    own_account,
+    own_app,
+    own_token,
+    removal_of,
+    reservations_of,
+    surplus_tokens,
+)
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import Add, Change, Clock, People, PeopleChange, PeopleStore, Put, Remove
-from ntfyish.model.acl import BOTH, EVERYONE, PATTERN, AclEntry, Permission, TopicAccess, matches
+from ntfyish.model.acl import BOTH, EVERYONE, AclEntry, Permission, TopicAccess
 from ntfyish.model.errors import Conflict, Forbidden, Invalid, LimitReached, NotFound, Reason, TooLarge
 from ntfyish.model.passwords import BCRYPT_PATTERN, find_password_fault
 from ntfyish.model.people import (
-    ACCOUNT_NAME_PATTERN,
     ALIAS_PATTERN,
     DEVICE_PATTERN,
     KEY_PATTERN,
@@ -43,13 +57,7 @@ from ntfyish.model.people import (
 from ntfyish.model.topic import DISALLOWED, is_topic
 
 HINT_LENGTH = 11
-MAX_TOKENS = 60  # of an account, as with ntfy
-MAX_NAME_LENGTH = 254  # as long as a mail address may be, for that is what many are named after
 MAX_PREFERENCES_BYTES = 256 * 1024
-SYNC_PREFIX = "st_"
-
-_TIER_CODE_PATTERN = re.compile(r"[-_a-zA-Z0-9]{1,64}")
-_RESERVED_NAMES = frozenset({EVERYONE, "everyone", "*"})
 
 
 class Administration:
@@ -106,9 +114,9 @@ class Administration:
         stored = await _stored_password(password, password_hash) if password or password_hash else ""
         async with self._lock:
             people = await self._load()
-            if _find_account(people, name) is not None:
+            if find_account(people, name) is not None:
                 raise Conflict(Reason.ACCOUNT_EXISTS)
-            _check_tier(people, tier)
+            check_tier(people, tier)
             account = Account(
                 name=name,
                 user_key=UserKey(user_key or new_key("u")),
@@ -127,7 +135,7 @@ class Administration:
         """Remove an account with its apps, tokens, access entries and groups."""
         async with self._lock:
             people = await self._load()
-            _own_account(people, name)
+            own_account(people, name)
             owned: Iterable[AccessToken | App | AclEntry] = (*people.tokens, *people.apps, *people.access)
             if any(record.account == name and record.declared for record in owned):
                 raise Conflict(Reason.DECLARED, "what the configuration declares belongs to this user")
@@ -142,7 +150,7 @@ class Administration:
         stored = await _stored_password(password, password_hash)
         async with self._lock:
             people = await self._load()
-            account = _own_account(people, name)
+            account = own_account(people, name)
             known = (one.secret_hash for one in people.secrets if one.account == name)
             await self._store.apply(
                 Change(replace(account, password_hash=stored)), *(Remove(ClientSecret, one) for one in known)
@@ -187,11 +195,11 @@ class Administration:
         """Set the role. Who becomes an administrator loses their access entries and reservations."""
         async with self._lock:
             people = await self._load()
-            account = _own_account(people, name)
+            account = own_account(people, name)
             changes: list[PeopleChange] = [Change(replace(account, role=role))]
             if role is Role.ADMIN:
                 gone = (entry for entry in people.access if name in (entry.account, entry.owner))
-                changes += [_removal(entry) for entry in gone if not entry.declared]
+                changes += [removal_of(entry) for entry in gone if not entry.declared]
             await self._store.apply(*changes)
 
     async def change_tier(self, name: str, code: str) -> None:
@@ -203,9 +211,9 @@ class Administration:
         """
         async with self._lock:
             people = await self._load()
-            account = _own_account(people, name)
-            tier = _check_tier(people, code)
-            reserved = len(_reservations(people, name))
+            account = own_account(people, name)
+            tier = check_tier(people, code)
+            reserved = len(reservations_of(people, name))
             if account.role is not Role.ADMIN and reserved > (tier.reservation_limit if tier else 0):
                 raise LimitReached(Reason.RESERVATION_LIMIT)
             await self._store.apply(Change(replace(account, tier=code)))
@@ -255,8 +263,8 @@ class Administration:
         async with self._lock:
             people = await self._load()
             if account != EVERYONE:
-                _get_account(people, account)
-            known = _find_entry(people, account, pattern)
+                get_account(people, account)
+            known = find_entry(people, account, pattern)
             if known is not None and known.declared:
                 raise Conflict(Reason.DECLARED)
             owner = known.owner if known is not None else ""
@@ -272,7 +280,7 @@ class Administration:
         async with self._lock:
             people = await self._load()
             if account is not None and account != EVERYONE:
-                _get_account(people, account)
+                get_account(people, account)
             named = [
                 entry
                 for entry in people.access
@@ -287,7 +295,7 @@ class Administration:
                 for entry in people.access
                 if (entry.owner, entry.pattern) in reserved
             }
-            removals = [_removal(entry) for entry in gone.values() if not entry.declared]
+            removals = [removal_of(entry) for entry in gone.values() if not entry.declared]
             if removals:
                 await self._store.apply(*removals)
 
@@ -308,10 +316,10 @@ class Administration:
             raise Invalid(Reason.TOPIC_DISALLOWED)
         async with self._lock:
             people = await self._load()
-            owner = _get_account(people, account)
-            reserved = _reservations(people, account)
-            _check_free(people, account, topic)
-            tier = _find_tier(people, owner.tier)
+            owner = get_account(people, account)
+            reserved = reservations_of(people, account)
+            check_free(people, account, topic)
+            tier = find_tier(people, owner.tier)
             limit = tier.reservation_limit if tier else 0
             is_new = all(entry.pattern != topic for entry in reserved)
             if is_new and owner.role is not Role.ADMIN and len(reserved) >= limit:
@@ -332,11 +340,11 @@ class Administration:
             entries = [entry for entry in people.access if (entry.owner, entry.pattern) == (account, topic)]
             if not entries:
                 raise Forbidden
-            await self._store.apply(*(_removal(entry) for entry in entries))
+            await self._store.apply(*(removal_of(entry) for entry in entries))
 
     async def reservations(self, account: str) -> list[AclEntry]:
         """Return what an account has reserved, by topic: the entries that say what everybody else may do."""
-        return _reservations(await self._load(), account)
+        return reservations_of(await self._load(), account)
 
     # Access tokens
 
@@ -364,7 +372,7 @@ class Administration:
             check_pattern(pattern)
         async with self._lock:
             people = await self._load()
-            _get_account(people, account)
+            get_account(people, account)
             now = int(self._clock.now())
             own = [token for token in people.tokens if token.account == account]
             hints = {token.hint for token in own}
@@ -383,7 +391,7 @@ class Administration:
                 last_access_at=now if last_origin else 0,
                 last_origin=last_origin,
             )
-            surplus = [Remove(AccessToken, old.token_hash) for old in _surplus(own, now)]
+            surplus = [Remove(AccessToken, old.token_hash) for old in surplus_tokens(own, now)]
             await self._store.apply(*surplus, Add(token))
             return token, secret
 
@@ -396,7 +404,7 @@ class Administration:
             NotFound: NOT_FOUND; the account has no such token.
         """
         async with self._lock:
-            known = _own_token(await self._load(), account, token)
+            known = own_token(await self._load(), account, token)
             changed = replace(
                 known,
                 label=known.label if label is None else label,
@@ -412,7 +420,7 @@ class Administration:
             NotFound: NOT_FOUND; the account has no such token.
         """
         async with self._lock:
-            known = _own_token(await self._load(), account, token)
+            known = own_token(await self._load(), account, token)
             await self._store.apply(Remove(AccessToken, known.token_hash))
 
     # Tiers
@@ -424,9 +432,9 @@ class Administration:
             Invalid: REQUEST_INVALID for its code or a limit.
             Conflict: CONFLICT; there is one of that code.
         """
-        _check_tier_limits(tier)
+        check_tier_limits(tier)
         async with self._lock:
-            if _find_tier(await self._load(), tier.code) is not None:
+            if find_tier(await self._load(), tier.code) is not None:
                 raise Conflict(detail="the tier exists")
             await self._store.apply(Add(tier))
 
@@ -436,9 +444,9 @@ class Administration:
         Raises:
             Invalid: TIER_UNKNOWN, or REQUEST_INVALID for a limit.
         """
-        _check_tier_limits(tier)
+        check_tier_limits(tier)
         async with self._lock:
-            _check_tier(await self._load(), tier.code)
+            check_tier(await self._load(), tier.code)
             await self._store.apply(Change(tier))
 
     async def remove_tier(self, code: str) -> None:
@@ -448,7 +456,7 @@ class Administration:
             Invalid: TIER_UNKNOWN.
         """
         async with self._lock:
-            if _find_tier(await self._load(), code) is None:
+            if find_tier(await self._load(), code) is None:
                 raise Invalid(Reason.TIER_UNKNOWN)
             await self._store.apply(Remove(Tier, code))
 
@@ -483,7 +491,7 @@ class Administration:
             enabled=enabled,
         )
         async with self._lock:
-            _get_account(await self._load(), account)
+            get_account(await self._load(), account)
             await self._store.apply(Add(app))
         return app
 
@@ -495,7 +503,7 @@ class Administration:
         """
         async with self._lock:
             people = await self._load()
-            app = _own_app(people, token)
+            app = own_app(people, token)
             rotated = replace(app, token=AppToken(new_key("a")))
             # What people can subscribe to goes with the old token, and comes again with the new one.
             moved = [replace(one, app=rotated.token) for one in people.subscriptions if one.app == token]
@@ -513,7 +521,7 @@ class Administration:
             NotFound: NOT_FOUND.
         """
         async with self._lock:
-            await self._store.apply(Remove(App, _own_app(await self._load(), token).token))
+            await self._store.apply(Remove(App, own_app(await self._load(), token).token))
 
     async def add_key(self, topic: str, *, key: str = "") -> TopicKey:
         """Add a key that addresses a topic, a new one if none is given.
@@ -540,7 +548,7 @@ class Administration:
         if not ALIAS_PATTERN.fullmatch(alias.name):
             raise Invalid(Reason.REQUEST_INVALID, "an alias has 1 to 64 of a-z, 0-9, ., _ and -")
         async with self._lock:
-            _get_account(await self._load(), alias.account)
+            get_account(await self._load(), alias.account)
             await self._store.apply(Add(alias))
 
     async def remove_alias(self, name: str) -> None:
@@ -572,37 +580,11 @@ class Administration:
     ) -> Account:
         async with self._lock:
             people = await self._load()
-            account = _get_account(people, name) if also_declared else _own_account(people, name)
+            account = get_account(people, name) if also_declared else own_account(people, name)
             changed = change(account)
             if changed != account:
                 await self._store.apply(Change(changed))
             return changed
-
-
-def check_account_name(name: str) -> None:
-    """Refuse what cannot name an account.
-
-    Raises:
-        Invalid: NAME_INVALID.
-    """
-    if not ACCOUNT_NAME_PATTERN.fullmatch(name) or len(name) > MAX_NAME_LENGTH or name in _RESERVED_NAMES:
-        raise Invalid(Reason.NAME_INVALID)
-
-
-def check_pattern(pattern: str) -> None:
-    """Refuse what is no pattern of topics.
-
-    Raises:
-        Invalid: TOPIC_INVALID.
-    """
-    if not PATTERN.fullmatch(pattern):
-        raise Invalid(Reason.TOPIC_INVALID)
-
-
-def new_sync_topic() -> str:
-    """Return a random name for an account's private topic: ``st_`` and 29 letters and digits."""
-    alphabet = string.ascii_letters + string.digits
-    return SYNC_PREFIX + "".join(secrets.choice(alphabet) for _ in range(29))
 
 
 async def _stored_password(password: str, password_hash: str) -> str:
@@ -614,109 +596,3 @@ async def _stored_password(password: str, password_hash: str) -> str:
     if fault := find_password_fault(password):
         raise Invalid(Reason.PASSWORD_INVALID, f"the password {fault}")
     return await asyncio.to_thread(hash_password, password)
-
-
-def _find_account(people: People, name: str) -> Account | None:
-    return next((account for account in people.accounts if account.name == name), None)
-
-
-def _get_account(people: People, name: str) -> Account:
-    account = _find_account(people, name)
-    if account is None:
-        raise NotFound(Reason.ACCOUNT_UNKNOWN)
-    return account
-
-
-def _own_account(people: People, name: str) -> Account:
-    """Return an account that may be changed."""
-    account = _get_account(people, name)
-    if account.declared:
-        raise Conflict(Reason.DECLARED)
-    return account
-
-
-def _own_token(people: People, account: str, token: str) -> AccessToken:
-    """Return the account's token of that secret or hint that may be changed."""
-    digest = hash_access_token(token)
-    for known in people.tokens:
-        if known.account == account and (known.token_hash == digest or known.hint == token):
-            if known.declared:
-                raise Conflict(Reason.DECLARED)
-            return known
-    raise NotFound(detail="no such token")
-
-
-def _own_app(people: People, token: str) -> App:
-    app = next((app for app in people.apps if app.token == token), None)
-    if app is None:
-        raise NotFound(detail="no such app")
-    if app.declared:
-        raise Conflict(Reason.DECLARED)
-    return app
-
-
-def _find_entry(people: People, account: str, pattern: str) -> AclEntry | None:
-    wanted = (account, pattern)
-    return next((entry for entry in people.access if (entry.account, entry.pattern) == wanted), None)
-
-
-def _removal(entry: AclEntry) -> Remove:
-    return Remove(AclEntry, (entry.account, entry.pattern))
-
-
-def _reservations(people: People, account: str) -> list[AclEntry]:
-    found = [entry for entry in people.access if entry.owner == account and entry.account == EVERYONE]
-    return sorted(found, key=lambda entry: entry.pattern)
-
-
-def _check_free(people: People, account: str, topic: str) -> None:
-    """Refuse a topic that is somebody else's in any way."""
-    foreign = (
-        topic.startswith(SYNC_PREFIX)
-        or any(entry.owner != account and matches(entry.pattern, topic) for entry in people.access)
-        or any(other.user_key == topic for other in people.accounts)
-        or any(key.key == topic for key in people.keys)
-        or any(group.key == topic for group in people.groups)
-    )
-    if foreign:
-        raise Conflict(Reason.ACCESS_EXISTS)
-
-
-def _surplus(tokens: list[AccessToken], now: int) -> list[AccessToken]:
-    """Return what goes for one more token to have its place."""
-    expired = [token for token in tokens if 0 < token.expires_at <= now and not token.declared]
-    alive = [token for token in tokens if token not in expired]
-    unused = sorted(
-        (token for token in alive if not token.declared),
-        key=lambda token: max(token.last_access_at, token.created_at),
-    )
-    return expired + unused[: max(0, len(alive) + 1 - MAX_TOKENS)]
-
-
-def _find_tier(people: People, code: str) -> Tier | None:
-    return next((tier for tier in people.tiers if tier.code == code), None)
-
-
-def _check_tier(people: People, code: str) -> Tier | None:
-    tier = _find_tier(people, code)
-    if code and tier is None:
-        raise Invalid(Reason.TIER_UNKNOWN)
-    return tier
-
-
-def _check_tier_limits(tier: Tier) -> None:
-    if not _TIER_CODE_PATTERN.fullmatch(tier.code):
-        raise Invalid(Reason.REQUEST_INVALID, "a tier's code has 1 to 64 of A-Z, a-z, 0-9, _ and -")
-    limits = (
-        tier.message_limit,
-        tier.message_expiry_s,
-        tier.email_limit,
-        tier.call_limit,
-        tier.reservation_limit,
-        tier.attachment_file_size_bytes,
-        tier.attachment_total_size_bytes,
-        tier.attachment_expiry_s,
-        tier.attachment_bandwidth_bytes,
-    )
-    if not all(0 <= limit < 2**63 for limit in limits):
-        raise Invalid(Reason.REQUEST_INVALID, "a tier's limits are 0 or more")

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ntfyish.core.access import Access
-from ntfyish.core.administration import Administration, check_account_name
+from ntfyish.core.administration import Administration
+from ntfyish.core.administration_rules import check_account_name
 from ntfyish.core.directory import Directory
 from ntfyish.core.erasing import erase
 from ntfyish.core.holdings import Holding, Holdings

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ntfyish.core.administration import Administration, check_account_name
+from ntfyish.core.administration import Administration
+from ntfyish.core.administration_rules import check_account_name
 from ntfyish.core.directory import Directory
 from ntfyish.core.erasing import erase
 from ntfyish.core.holdings import Holdings
