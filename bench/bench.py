@@ -45,7 +45,7 @@ QUICK = Scale(
     cached=20_000,
     replays=5,
     stored=50_000,
-    devices=1_000,
+    devices=4_000,
     attachments=5,
 )
 
