@@ -46,6 +46,7 @@ from h2.settings import SettingCodes, Settings
 
 from tests.push.apple_checks import BUNDLE_ID, STATUSES, Checks
 
+_LARGEST_FRAME_BYTES = 16_384
 _TOKEN = re.compile(rb"/3/device/((?:[0-9a-f]{2}){8,100})")
 
 
@@ -226,8 +227,9 @@ class _Connection(asyncio.Protocol):
             body = json.dumps(content).encode()
         try:
             self.conn.send_headers(stream_id, headers, end_stream=not body)
-            if body:
-                self.conn.send_data(stream_id, body, end_stream=True)
+            while body:
+                piece, body = body[:_LARGEST_FRAME_BYTES], body[_LARGEST_FRAME_BYTES:]
+                self.conn.send_data(stream_id, piece, end_stream=not body)
         except ProtocolError:  # reset meanwhile
             return
         if answer.status == 200:

@@ -235,6 +235,10 @@ GONE_AT_MS = 1_699_999_999_123
             Answer(502, body=b"<html>Bad Gateway</html>", with_id=False),
             PushOutcome(verdict=Verdict.UNAVAILABLE, reason="status 502"),
         ),
+        (
+            Answer(400, body=b'{"padding":"' + b"x" * 40_000 + b'","reason":"PayloadEmpty"}'),
+            PushOutcome(verdict=Verdict.REFUSED, reason="status 400"),
+        ),
         (Answer(400, body=b"[1]"), PushOutcome(verdict=Verdict.REFUSED, reason="status 400")),
         (Answer(400, body=b'{"reason":7}'), PushOutcome(verdict=Verdict.REFUSED, reason="status 400")),
         (
@@ -381,7 +385,8 @@ async def test_each_push_has_its_own_time(apns: FakeApns, tmp_path: Path, clock:
         late = asyncio.create_task(sender.send(push_to(2)))
         assert (await early).reason == "timeout"
         assert not late.done()
-        assert (await late).reason == "timeout"
+        async with asyncio.timeout(10):
+            assert (await late).reason == "timeout"
 
 
 async def test_what_waits_for_a_place_on_a_connection_that_is_lost_gets_another(
