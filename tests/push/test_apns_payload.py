@@ -375,6 +375,14 @@ def test_an_app_can_have_other_names_for_the_custom_keys() -> None:
     assert payload.data["id"] == "nzbclient://search"
 
 
+@pytest.mark.parametrize("spare", range(0, 200, 3))
+def test_that_something_is_missing_is_said_however_little_room_there_is(spare: int) -> None:
+    payload = build(message("x", nzb_app="a" * (3900 + spare), icon="https://example.com/i.png"))
+    assert len(payload.body) <= LARGEST_BYTES
+    assert payload.data["id"] == "abcdefABCDEF"
+    assert payload.data["fetch"] is True
+
+
 TEXTS = st.one_of(
     st.text(max_size=40),
     st.builds(lambda piece, times: piece * times, st.text(min_size=1, max_size=8), st.integers(1, 1500)),

@@ -37,8 +37,9 @@ _MORE = "…"
 _TEXT_KEPT = 4  # a quarter of the payload
 _TITLE_KEPT = 16
 _NEEDED = frozenset({"id", "topic", "time"})
+_ALWAYS = frozenset({"id", "isEncrypted", "fetch"})  # what is needed to fetch the rest
 _IMPORTANT_FIRST = (
-    "isEncrypted", "fetch", "id", "event", "topic", "time", "sequence_id", "poll_id", "priority", "receipt",
+    "event", "topic", "time", "sequence_id", "poll_id", "priority", "receipt",
     "encryptionType", "message", "title", "subtitle", "url", "nzbID", "app", "sound", "timestamp",
     "url_title", "tags", "icon", "attachment", "actions",
 )  # fmt: skip
@@ -227,10 +228,11 @@ def _shrink(draft: _Draft) -> None:
 
 def _choose(draft: _Draft) -> None:
     """Leave custom keys out: keep those that fit, the most important first."""
-    custom, draft.custom = draft.custom, {}
+    custom = draft.custom
+    draft.custom = {name: value for name, value in custom.items() if name in _ALWAYS}
     if draft.excess() > 0:
         draft.aps.pop("thread-id", None)
-    for name in sorted(custom, key=_IMPORTANT_FIRST.index):
+    for name in sorted(custom.keys() - _ALWAYS, key=_IMPORTANT_FIRST.index):
         draft.custom[name] = custom[name]
         if draft.excess() > 0:
             del draft.custom[name]
