@@ -8,7 +8,7 @@ WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY ntfyish ntfyish
 RUN python -m venv /opt/ntfyish \
- && /opt/ntfyish/bin/pip install --no-cache-dir --disable-pip-version-check .
+ && /opt/ntfyish/bin/pip install --no-cache-dir --disable-pip-version-check ".[mail,webpush]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/ntfyish --shell /usr/sbin/nologin ntfyish \
