@@ -66,7 +66,7 @@ async def open_data(settings: Settings, clock: Clock, stack: AsyncExitStack) -> 
             clock,
             TellingBus(bus, deliveries).announce,
             busy_timeout_s=settings.storage_busy_timeout_s,
-            plan=deliveries.plan,
+            plan=deliveries.plan_released,
         )
     )
     return Data(

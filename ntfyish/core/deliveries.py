@@ -85,6 +85,14 @@ class Deliveries:
             extras = (*extras, _upstream_errand(message))
         return extras
 
+    def plan_released(self, message: Message, wishes: str) -> tuple[StoreExtra, ...]:
+        """Return what is to be written along with a scheduled message. Called in the writer's thread.
+
+        Args:
+            wishes: as `write_wishes` made it when the message was published.
+        """
+        return self.plan(message, _read_wishes(wishes))
+
     def _queue_entries(self, message: Message, send: str) -> tuple[StoreExtra, ...]:
         """Return the entries for the devices that the message names, or for all if it names none of them."""
         if (account := self._owner(message.topic)) is None:
@@ -140,6 +148,20 @@ def chosen_names(asked: str, names: Collection[str]) -> frozenset[str]:
     """
     known = frozenset(names)
     return known.intersection(asked.split(",")) or known
+
+
+def write_wishes(wishes: Wishes) -> str:
+    """Return what is kept of the wishes for a scheduled message; "" for what is usual."""
+    if wishes.push and wishes.upstream and not wishes.owner:
+        return ""
+    return orjson.dumps([wishes.owner, wishes.request, wishes.push, wishes.upstream]).decode()
+
+
+def _read_wishes(text: str) -> Wishes:
+    if not text:
+        return _NO_WISHES
+    owner, request, push, upstream = orjson.loads(text)
+    return Wishes(owner=owner, request=request, push=push, upstream=upstream)
 
 
 def read_push_errand(payload: bytes) -> tuple[str, str, bytes]:

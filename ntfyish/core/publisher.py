@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ntfyish.core.access import Grant
 from ntfyish.core.counters import Counters
-from ntfyish.core.deliveries import Deliveries, Wishes
+from ntfyish.core.deliveries import Deliveries, Wishes, write_wishes
 from ntfyish.core.letters import letter_errand
 from ntfyish.core.ports import (
     Bus,
@@ -229,7 +229,8 @@ class Publisher:
         kept = bool(message.expires) and (bool(due_at) or deliveries.has_stream(message.topic))
         # What is scheduled is planned when it is released.
         extras = deliveries.plan(message, wishes) if not due_at else ()
-        return Post(message, encode(message), due_at, replaces, kept, extras)
+        later = write_wishes(wishes) if due_at else ""
+        return Post(message, encode(message), due_at, replaces, kept, extras, later)
 
     def _begin(self, emergency: Emergency, messages: Sequence[Message], draft: Draft) -> Receipt:
         groups = dict(emergency.groups)

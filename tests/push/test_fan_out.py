@@ -214,6 +214,20 @@ async def test_a_publisher_can_do_without_pushes(start_server: StartServer, head
     assert stage.sender.texts == ["loud"]
 
 
+@pytest.mark.parametrize("headers", [{"Firebase": "no"}, {"UnifiedPush": "1"}])
+async def test_what_is_not_to_be_pushed_is_not_when_it_is_delivered_later(
+    start_server: StartServer, headers: dict[str, str]
+) -> None:
+    stage = await start_stage(start_server)
+    await stage.add(device(1))
+    await stage.server.publish("alerts", "not pushed", Delay="30s", **headers)
+    await stage.server.publish("alerts", "pushed", Delay="40s")
+    await stage.pass_time(45)
+    await stage.until_states(delivered=1)
+    assert stage.sender.texts == ["pushed"]
+    assert [message["message"] for message in await stage.server.poll("alerts")] == ["not pushed", "pushed"]
+
+
 async def test_a_scheduled_message_is_pushed_when_its_time_has_come(start_server: StartServer) -> None:
     stage = await start_stage(start_server)
     await stage.add(device(1))

@@ -20,7 +20,7 @@ START = 1_700_000_000
 @pytest_asyncio.fixture
 async def store(tmp_path: Path) -> AsyncIterator[MessageDatabase]:
     async with MessageDatabase.open(
-        tmp_path, FakeClock(), lambda published: None, plan=lambda message: (QueueEntry("planned"),)
+        tmp_path, FakeClock(), lambda published: None, plan=lambda message, wishes: (QueueEntry("planned"),)
     ) as store:
         yield store
 

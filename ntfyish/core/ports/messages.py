@@ -22,6 +22,8 @@ class Post:
         replaces: remove what is still pending under the same topic and `message.sequence_id` first.
         kept: store the message; if not, there is nothing to do but what `replaces` and `extras` say.
         extras: what is written in the same transaction, besides the message.
+        wishes: what its publisher wants done with it when it is released, in the words of whoever plans
+            that; "" for what is usual. Only for what is scheduled.
     """
 
     message: Message
@@ -30,6 +32,7 @@ class Post:
     replaces: bool = False
     kept: bool = True
     extras: tuple[StoreExtra, ...] = ()
+    wishes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class MessageDatabase:
         clock: Clock,
         visible: Visible,
         busy_timeout_s: float = 5.0,
-        plan: Plan = lambda message: (),
+        plan: Plan = lambda message, wishes: (),
     ) -> AsyncIterator[MessageDatabase]:
         """Open or create the database; on the way out commit what is queued and close it.
 

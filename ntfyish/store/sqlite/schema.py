@@ -175,6 +175,7 @@ MESSAGES = Schema(
             "DROP INDEX errands_by_due",
             "CREATE INDEX errands_by_kind ON errands (kind, due)",
         ),
+        ("ALTER TABLE scheduled ADD COLUMN wishes TEXT NOT NULL DEFAULT ''",),
     ),
 )
 

@@ -30,7 +30,7 @@ INSERTS = tuple(
     )
     for rows in (128, 64, 32, 16, 8, 4, 2, 1)
 )
-DUE = """SELECT entry, id, topic, expires, line,
+DUE = """SELECT entry, id, topic, expires, line, wishes,
                 EXISTS (SELECT 1 FROM messages WHERE messages.id = scheduled.id)
          FROM scheduled WHERE due <= ? ORDER BY due, entry LIMIT ?"""
 PRUNE = """DELETE FROM messages WHERE seq IN
@@ -38,8 +38,8 @@ PRUNE = """DELETE FROM messages WHERE seq IN
 FORGET = """DELETE FROM messages WHERE seq IN (SELECT seq FROM messages WHERE topic = ? LIMIT ?)"""
 FORGET_SCHEDULED = "DELETE FROM scheduled WHERE topic = ?"
 CANCEL = "DELETE FROM scheduled WHERE topic = ? AND sequence_id = ?"
-_SCHEDULE = """INSERT INTO scheduled (id, topic, sequence_id, due, expires, line)
-               VALUES (?, ?, ?, ?, ?, ?)"""
+_SCHEDULE = """INSERT INTO scheduled (id, topic, sequence_id, due, expires, line, wishes)
+               VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _COUNT = """INSERT INTO counters (subject, period, amount) VALUES (?, ?, ?)
             ON CONFLICT (subject, period) DO UPDATE SET amount = amount + excluded.amount"""
 _FORGET_COUNTS = """DELETE FROM counters WHERE (subject, period) IN
@@ -52,7 +52,7 @@ _READ_HEAD = """SELECT max(ifnull((SELECT max(seq) FROM messages), 0),
                        ifnull((SELECT stored FROM messages ORDER BY seq DESC LIMIT 1), 0)"""
 
 
-Plan = Callable[[Message], Sequence[StoreExtra]]
+Plan = Callable[[Message, str], Sequence[StoreExtra]]  # of a message and `Post.wishes`
 
 
 # Writes what goes with a message (None: with none) into other tables, in the same transaction
@@ -131,14 +131,14 @@ class Transaction:
         """
         self.flush()
         due = self.connection.execute(DUE, (now, limit)).fetchall()
-        for _, id_, topic, expires, line, taken in due:
+        for _, id_, topic, expires, line, wishes, taken in due:
             if taken:  # must not keep everything behind it from being released
                 _log.error("Scheduled message %s is dropped: there is a message with its id", id_)
                 continue
             self._append(id_, topic, expires, line)
             if (message := _decoded(id_, line)) is not None:
                 self.published.append(Published(self.seq, message, line))
-                self._write_extras(self.connection, message, plan(message))
+                self._write_extras(self.connection, message, plan(message, wishes))
         self.connection.executemany("DELETE FROM scheduled WHERE entry = ?", [(row[0],) for row in due])
         return len(due)
 
@@ -211,7 +211,16 @@ class Transaction:
         # A message without a sequence is the first of the sequence that its own id names.
         sequence_id = message.sequence_id or message.id
         self.connection.execute(
-            _SCHEDULE, (message.id, message.topic, sequence_id, post.due_at, message.expires, post.line)
+            _SCHEDULE,
+            (
+                message.id,
+                message.topic,
+                sequence_id,
+                post.due_at,
+                message.expires,
+                post.line,
+                post.wishes,
+            ),
         )
 
 
