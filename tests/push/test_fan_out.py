@@ -111,6 +111,22 @@ async def test_who_may_not_read_a_topic_is_not_pushed_its_messages(start_server:
     assert sorted(stage.sender.tokens) == [token(3), token(5)]
 
 
+async def test_an_inbox_without_a_stream_is_pushed_to_its_owners_devices_alone(
+    start_server: StartServer,
+) -> None:
+    people = [account() | {"stream": False}, account(name="vera", key=VERA_KEY)]
+    stage = await start_stage(start_server, accounts=people, auth_default_access="read-write")
+    await stage.add(
+        device(1, USER_KEY),  # nobody's
+        device(2, USER_KEY, account="vera"),
+        device(3, USER_KEY, account="phil"),
+        device(4, account="phil", name="phone"),
+    )
+    await stage.pushover()
+    await stage.until_states(delivered=2)
+    assert sorted(stage.sender.tokens) == [token(3), token(4)]
+
+
 async def test_a_right_that_is_taken_away_ends_what_still_waits(start_server: StartServer) -> None:
     sender = ScriptedSender(capacity=1)
     stage = await secret_stage(start_server, sender)

@@ -56,10 +56,15 @@ class PushRecipients:
                 return False
         elif device.name and account.user_key == topic:
             return True
-        if topic not in device.topics:
+        if topic not in device.topics or self._is_private(topic, device):
             return False
         principal = ANONYMOUS if account is None else Principal(account)
         return self._access.allows(principal, Permission.READ, topic)
+
+    def _is_private(self, topic: str, device: PushDevice) -> bool:
+        """Whether the topic is the inbox of somebody else, who keeps it to their own devices."""
+        owner = self._directory.find_inbox_owner(topic)
+        return owner is not None and not owner.stream and owner.name != device.account
 
 
 def destination_of(device: PushDevice) -> str:
