@@ -153,7 +153,7 @@ class Access:
         directory = self._directory
         if token_hash:
             token = directory.find_known_token(token_hash)
-            if token is None or not _is_within(token, permission, topic):
+            if token is None or not is_within(token, permission, topic):
                 return False
         account = directory.find_account(name) if name else None
         if name and account is None:
@@ -234,7 +234,8 @@ def _identity(principal: Principal) -> tuple[str, str]:
     return ("" if account is None else account.name, "" if token is None else token.token_hash)
 
 
-def _is_within(token: AccessToken, permission: Permission, topic: str) -> bool:
+def is_within(token: AccessToken, permission: Permission, topic: str) -> bool:
+    """Whether the token's own limits allow that; whether its account may is another question."""
     if permission not in token.permissions:
         return False
     return not token.patterns or any(matches(pattern, topic) for pattern in token.patterns)

@@ -305,6 +305,18 @@ async def test_a_limited_token_manages_no_devices_with_names(server: Server) -> 
     assert [device.name for device in await stored(server)] == ["phone"]
 
 
+async def test_a_limited_token_manages_no_devices_with_topics_that_it_may_not_read(server: Server) -> None:
+    limited = f"Bearer {LIMITED}"
+    other = await register(server, PHIL, topics="alerts,backups")
+    _, listed = await call(server, "GET", "/1/devices.json", limited)
+    assert listed["devices"] == []
+    assert await remove(server, other["id"], limited) == 403
+    for again in ({"device_token": TOKEN}, {"device_token": OTHER, "id": other["id"]}):
+        assert (await refusal(server, limited, topics="alerts", **again))[0] == 403
+    (device,) = await stored(server)
+    assert device.topics == ("alerts", "backups")
+
+
 # Topics
 
 

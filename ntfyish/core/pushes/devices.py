@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ntfyish.core.access import Access
+from ntfyish.core.access import Access, is_within
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import Clock, PeopleStore, Remove
 from ntfyish.core.pushes.registration import check_topics, find_sandbox, is_same, register_push_device
@@ -23,7 +23,7 @@ from ntfyish.model.push import PushDevice, PushKind, new_push_device_id
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import ApnsEntry
 
-NAME_FORBIDDEN = "this token is limited, and cannot manage devices that have a name"
+NAME_FORBIDDEN = "this token is limited, and cannot manage devices that have a name or more topics than it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +82,9 @@ class PushDevices:
         return find_sandbox(self._apps, bundle_id, asked)
 
     def owned(self, principal: Principal) -> list[PushDevice]:
-        """Return the devices of whoever has logged in, by name; a limited token does not see those with one.
+        """Return the devices of whoever has logged in, by name.
 
+        A limited token does not see those with a name, or with topics that are none of the token's.
         A declared device that its service has disowned is not among them: it has to be registered again.
 
         Raises:
@@ -97,7 +98,7 @@ class PushDevices:
             if device.account == principal.account.name
             and device.kind is PushKind.APNS
             and not device.dead_at
-            and not (device.name and _is_limited(principal))
+            and _may_manage(principal, device)
         ]
         return sorted(found, key=lambda device: (not device.name, device.name, device.id))
 
@@ -116,7 +117,7 @@ class PushDevices:
         """
         device = self._check(principal, wanted, address)
         async with self._names:
-            if _is_limited(principal) and self._has_name(device, wanted.id):
+            if not all(_may_manage(principal, one) for one in self._formers(device, wanted.id)):
                 raise Forbidden(detail=NAME_FORBIDDEN)
             registered = await self._register_again(device, wanted.id)
             while registered is None:
@@ -143,7 +144,7 @@ class PushDevices:
                 raise NotFound
             if device.declared:
                 raise Conflict(Reason.DECLARED)
-            if device.name and _is_limited(principal):
+            if device.account and not _may_manage(principal, device):
                 raise Forbidden(detail=NAME_FORBIDDEN)
             await self._store.apply(Remove(PushDevice, id))
             await self._directory.refresh()
@@ -182,14 +183,22 @@ class PushDevices:
             return None
         return known if await self._store.touch_devices([known.id], device.registered_at) else None
 
-    def _has_name(self, device: PushDevice, id: str) -> bool:
-        """Whether the account's device that this one is, or takes the place of, has a name."""
+    def _formers(self, device: PushDevice, id: str) -> list[PushDevice]:
+        """Return the account's devices that this one is, or takes the place of."""
         directory = self._directory
         found = (
             directory.find_push_device(id),
             directory.find_push_token(device.kind, device.token, device.bundle_id),
         )
-        return any(one is not None and one.account == device.account and one.name for one in found)
+        return [one for one in found if one is not None and one.account and one.account == device.account]
+
+
+def _may_manage(principal: Principal, device: PushDevice) -> bool:
+    """Whether an account's device is a matter of the token that its account is logged in by."""
+    token = principal.token
+    if token is None or not token.is_limited:
+        return True
+    return not device.name and all(is_within(token, Permission.READ, topic) for topic in device.topics)
 
 
 def _is_limited(principal: Principal) -> bool:
