@@ -788,6 +788,51 @@ def test_an_unknown_key_within_an_entry_is_compared_with_those_that_belong_there
     assert mistake.endswith("there is no such key; did you mean topics?")
 
 
+@pytest.mark.parametrize(
+    ("yaml", "known"),
+    [
+        ("apns: [{bundle-id: app.beta, certificate-file: c.pem, sandbx: true}]", "sandbox"),
+        ("topic-devices: [{topics: a, token: XX, bundle-id: app.beta, sandbx: true}]", "sandbox"),
+        ("subscriptions: [{code: a-b, ap: c}]", "app"),
+        ("accounts: [{name: phil, aliases: [{name: a, soundd: bike}]}]", "sound"),
+        ("accounts: [{name: phil, devices: [{name: a, token: XX, bundle-id: a.b, topic: a}]}]", "topics"),
+    ],
+)
+def test_an_unknown_key_is_a_mistake_in_every_list(config: Path, yaml: str, known: str) -> None:
+    found = mistakes_of_yaml(config, yaml.replace("XX", "ab" * 32))
+    assert any(mistake.endswith(f"there is no such key; did you mean {known}?") for mistake in found), found
+
+
+def test_what_is_wrong_with_an_accounts_device_is_said_once_and_of_its_key(config: Path) -> None:
+    found = mistakes_of_yaml(
+        config, "accounts: [{name: phil, devices: [{name: a b, token: 7f, bundle-id: a.b}]}]"
+    )
+    assert sorted(mistake.partition(" (")[0] for mistake in found) == [
+        "accounts[0].devices[0].name",
+        "accounts[0].devices[0].token",
+    ]
+
+
+def test_a_device_without_an_app_is_named_where_it_is_declared(config: Path) -> None:
+    app, token = "bundle-id: app.gamma", "ab" * 32
+    found = mistakes_of_yaml(
+        config,
+        f"{APNS}\naccounts: [{{name: phil, devices: [{{name: a, token: {token}, {app}}}]}}]\n"
+        f"topic-devices: [{{topics: [b, c], token: {token}, {app}, sandbox: true}}]",
+    )
+    said = {mistake.partition(" (")[0]: mistake.partition("): ")[2] for mistake in found}
+    assert said["accounts"] == "the device a of phil: apns has no such app: app.gamma"
+    assert "a device of b, c: apns has no such app: app.gamma with sandbox: true" in "".join(found)
+
+
+def test_the_report_says_of_a_secret_only_whether_it_is_set() -> None:
+    settings = {"upstream-access-token": "tk_hidden", "upstream-base-url": "https://x.example"}
+    loaded = read({**settings, "base-url": "https://y.example"}, {}, None)
+    lines = report(loaded, None)
+    assert "\nupstream-access-token: set, and not shown  (--upstream-access-token)\n" in lines
+    assert "\nsmtp-sender-pass:   (default)\n" in lines
+
+
 @given(
     st.dictionaries(st.sampled_from([key_of(name) for name in Settings.model_fields]), st.text(max_size=40))
 )

@@ -170,18 +170,34 @@ def _push_apps_differ(settings: Settings) -> Iterator[str]:
         yield f"the app {name} is there twice"
 
 
-def _push_devices_have_apps(settings: Settings) -> Iterator[str]:
-    apps: set[tuple[str, bool | None]] = {(app.bundle_id, app.sandbox) for app in settings.apns}
-    apps |= {(app.bundle_id, None) for app in settings.apns}
-    seen: set[tuple[str, str]] = set()
+def _accounts_devices_have_apps(settings: Settings) -> Iterator[str]:
+    for account in settings.accounts:
+        for device in account.push_devices:
+            if fault := _app_fault(settings, device):
+                yield f"the device {device.name} of {account.name}: {fault}"
+
+
+def _topics_devices_have_apps(settings: Settings) -> Iterator[str]:
+    for device in settings.topic_devices:
+        if fault := _app_fault(settings, device):
+            yield f"a device of {', '.join(device.topics)}: {fault}"
+
+
+def _app_fault(settings: Settings, device: PushDeviceEntry | TopicDeviceEntry) -> str:
+    if any(
+        app.bundle_id == device.bundle_id and device.sandbox in (None, app.sandbox) for app in settings.apns
+    ):
+        return ""
+    where = {None: "", False: " with sandbox: false", True: " with sandbox: true"}[device.sandbox]
+    return f"apns has no such app: {device.bundle_id}{where}"
+
+
+def _push_tokens_differ(settings: Settings) -> Iterator[str]:
     devices: list[PushDeviceEntry | TopicDeviceEntry] = [*settings.topic_devices]
     devices += (device for account in settings.accounts for device in account.push_devices)
-    for device in devices:
-        if (device.bundle_id, device.sandbox) not in apps:
-            yield f"apns has no such app: {device.bundle_id}"
-        if (device.token, device.bundle_id) in seen:
-            yield f"two devices of the app {device.bundle_id} have the same token"
-        seen.add((device.token, device.bundle_id))
+    for (_, bundle_id), count in Counter((device.token, device.bundle_id) for device in devices).items():
+        if count > 1:
+            yield f"two devices of the app {bundle_id} have the same token"
 
 
 def _web_push_is_complete(settings: Settings) -> Iterator[str]:
@@ -268,7 +284,9 @@ CHECKS = (
     Check(("require-login", "enable-login"), _required_login_needs_login),
     Check(("keys", "disallowed-topics"), _keys_have_topics),
     Check(("apns",), _push_apps_differ),
-    Check(("accounts", "apns", "topic-devices"), _push_devices_have_apps),
+    Check(("accounts", "apns"), _accounts_devices_have_apps),
+    Check(("topic-devices", "apns"), _topics_devices_have_apps),
+    Check(("topic-devices", "accounts"), _push_tokens_differ),
     Check(
         ("web-push-public-key", "web-push-private-key", "web-push-email-address", "base-url"),
         _web_push_is_complete,

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from ntfyish.model.acl import EVERYONE, PATTERN, TopicAccess, parse_access
 from ntfyish.model.errors import Invalid
@@ -43,6 +52,10 @@ _ACCESS_TOKEN = re.compile(r"tk_[-_A-Za-z0-9]{29}")
 _TOKEN_FORM = "must be tk_ and 29 letters and digits"
 _SOUND = re.compile(r"[a-z0-9_-]{1,20}")
 _LONGEST_MEMO = 200  # as Pushover allows
+
+_CLIENT, _PUSHED = "<client>", "<pushed>"
+# They stand in the places of faults, after a device's number; no key looks like them.
+DEVICE_KINDS = frozenset({_CLIENT, _PUSHED})
 
 
 def _password(value: object) -> str:
@@ -229,6 +242,13 @@ def _device(value: object) -> object:
     return value if isinstance(value, dict | PushDeviceEntry) else str(value).strip()
 
 
+_AccountDevice = Annotated[
+    Annotated[Device, Tag(_CLIENT)] | Annotated[PushDeviceEntry, Tag(_PUSHED)],
+    Discriminator(lambda value: _CLIENT if isinstance(value, str) else _PUSHED),
+    BeforeValidator(_device),
+]
+
+
 class AccountEntry(Entry):
     """A declared account.
 
@@ -250,7 +270,7 @@ class AccountEntry(Entry):
     email: EmailAddress = ""
     verified_emails: Annotated[tuple[EmailAddress, ...], Items] = ()
     aliases: Annotated[tuple[AliasEntry, ...], Entries] = ()
-    devices: Annotated[tuple[Annotated[Device | PushDeviceEntry, BeforeValidator(_device)], ...], Items] = ()
+    devices: Annotated[tuple[_AccountDevice, ...], Items] = ()
     stream: Switch = True
     totp_secret: Annotated[Text, AfterValidator(_totp_secret)] = Field("", repr=False)
     quiet_hours: Annotated[Text, AfterValidator(_quiet_hours)] = ""

@@ -74,7 +74,12 @@ def report(loaded: Loaded, config_file: Path | None) -> str:
     for attribute, field in Settings.model_fields.items():
         key = key_of(attribute)
         value = getattr(loaded.settings, attribute)
-        text = f"{len(value)} declared" if extra_of(field)["secret"] else value_text(attribute, value)
+        if not extra_of(field)["secret"]:
+            text = value_text(attribute, value)
+        elif isinstance(value, str):
+            text = "set, and not shown" if value else ""
+        else:
+            text = f"{len(value)} declared"
         lines.append(f"{key}: {text}  ({loaded.origins.get(key) or 'default'})")
     return "\n".join(lines)
 

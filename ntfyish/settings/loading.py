@@ -13,13 +13,19 @@ from pydantic import ValidationError
 from ntfyish.model.durations import format_duration, format_size
 from ntfyish.settings.checks import CHECKS
 from ntfyish.settings.entries import (
+    DEVICE_KINDS,
     AccountEntry,
+    AliasEntry,
+    ApnsEntry,
     AppEntry,
     Entry,
     GroupEntry,
     KeyEntry,
     MemberEntry,
+    PushDeviceEntry,
+    SubscriptionEntry,
     TokenEntry,
+    TopicDeviceEntry,
 )
 from ntfyish.settings.schema import LEGACY, Settings, key_of
 from ntfyish.settings.sources import Source, from_environment, from_file, from_flags, suggest
@@ -33,8 +39,16 @@ _ENTRIES: dict[str, type[Entry]] = {
     "apps": AppEntry,
     "keys": KeyEntry,
     "groups": GroupEntry,
+    "subscriptions": SubscriptionEntry,
+    "apns": ApnsEntry,
+    "topic-devices": TopicDeviceEntry,
 }
-_NESTED: dict[str, type[Entry]] = {"tokens": TokenEntry, "members": MemberEntry}
+_NESTED: dict[str, type[Entry]] = {
+    "tokens": TokenEntry,
+    "aliases": AliasEntry,
+    "devices": PushDeviceEntry,
+    "members": MemberEntry,
+}
 
 
 class SettingsError(Exception):
@@ -140,14 +154,15 @@ def _check(settings: Settings, wrong: set[str], sources: Sequence[Source]) -> It
 
 
 def _describe(fault: Any, sources: Sequence[Source]) -> str:
-    place = fault["loc"]
+    place = tuple(part for part in fault["loc"] if part not in DEVICE_KINDS)
     key = str(place[0])
     name = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:])
     where = _origin(place, sources)
-    return f"{name} ({where or 'default'}): {_explain(fault, key)}"
+    return f"{name} ({where or 'default'}): {_explain(fault, place)}"
 
 
-def _explain(fault: Any, key: str) -> str:
+def _explain(fault: Any, place: tuple[str | int, ...]) -> str:
+    key = str(place[0])
     context = fault.get("ctx", {})
     match fault["type"]:
         case "value_error":
@@ -158,9 +173,9 @@ def _explain(fault: Any, key: str) -> str:
             return "is missing"
         case "extra_forbidden":
             # accounts, 0, [tokens, 0,] the unknown key
-            entry = _NESTED[fault["loc"][-3]] if len(fault["loc"]) > 3 else _ENTRIES[key]
+            entry = _NESTED[str(place[-3])] if len(place) > 3 else _ENTRIES[key]
             known = [name.replace("_", "-") for name in entry.model_fields]
-            return f"there is no such key{suggest(str(fault['loc'][-1]), known)}"
+            return f"there is no such key{suggest(str(place[-1]), known)}"
         case "greater_than_equal":
             return f"must be at least {_amount(key, context['ge'])}"
         case "less_than_equal":

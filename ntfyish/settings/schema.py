@@ -436,7 +436,10 @@ class Settings(BaseSettings):
         _DAY_S, "How long a publisher can ask what became of its pushes.", ge=60, le=_LATEST_S
     )
     push_queue_limit: Count = _setting(
-        1_000_000, "Pushes that may wait; further ones are dropped.", ge=1, le=_MOST
+        1_000_000,
+        "Pushes that may wait; further ones are dropped. Devices that nobody has logged in for have half of it.",
+        ge=1,
+        le=_MOST,
     )
     web_push_public_key: Text = _setting(
         "",
