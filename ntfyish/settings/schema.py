@@ -437,7 +437,7 @@ class Settings(BaseSettings):
     )
     push_queue_limit: Count = _setting(
         1_000_000,
-        "Pushes that may wait; further ones are dropped. Devices that nobody has logged in for have half of it.",
+        "Pushes that may wait; further ones are dropped. Devices without an account have half of it.",
         ge=1,
         le=_MOST,
     )

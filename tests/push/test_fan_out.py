@@ -323,7 +323,7 @@ async def test_the_outbox_takes_only_so_much(
     start_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = await start_stage(start_server, push_queue_limit=3)
-    await stage.add(*(device(number) for number in range(5)))
+    await stage.add(*(device(number, account="phil") for number in range(5)))
     stage.sender.always(Verdict.UNAVAILABLE)
     await stage.server.publish("alerts", "one")
     await stage.until_states(pending=3, dropped=2)
@@ -345,13 +345,32 @@ async def test_the_outbox_takes_only_so_much(
 
 async def test_what_is_superseded_makes_room(start_server: StartServer) -> None:
     stage = await start_stage(start_server, push_queue_limit=6)
-    await stage.add(*(device(number) for number in range(3)))
+    await stage.add(*(device(number, account="phil") for number in range(3)))
     stage.sender.always(Verdict.UNAVAILABLE)
     for text in ("10 %", "50 %", "100 %"):
         await stage.pass_time(2)
         await stage.server.publish("alerts/job", text)
         await stage.until(lambda text=text: len(stage.rows()) % 3 == 0 and stage.states.get("pending") == 3)
     await stage.until_states(superseded=6, pending=3)
+
+
+async def test_devices_that_anybody_can_register_take_no_more_than_half_of_the_outbox(
+    start_server: StartServer,
+) -> None:
+    declared = {"topics": ["alerts"], "token": token(9), "bundle-id": "app.example"}
+    stage = await start_stage(
+        start_server, push_queue_limit=6, accounts=[account()], topic_devices=[declared]
+    )
+    await stage.add(device(1), device(2), device(3, account="phil"))
+    stage.sender.always(Verdict.UNAVAILABLE)
+    await stage.server.publish("alerts", "one")
+    await stage.until_states(pending=3, dropped=1)
+    await stage.server.publish("alerts", "two")
+    await stage.until_states(pending=5, dropped=3)
+    assert {row[0] for row in stage.rows("device, state") if row[1] == "dropped"} == {
+        f"{1:040}",
+        f"{2:040}",
+    }
 
 
 async def test_a_message_expires_on_its_way_by_its_ttl(start_server: StartServer) -> None:

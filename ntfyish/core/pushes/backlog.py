@@ -55,15 +55,22 @@ class PushBacklog:
         self._dropped = 0
         self.pending = 0
 
-    async def take(self, count: int) -> int:
+    async def take(self, count: int, *, is_strangers: bool = False) -> int:
         """Return for how many of `count` more pushes there is room; they count as waiting from now on.
+
+        Args:
+            is_strangers: they are for devices that anybody can register, which may name services that never
+                answer: they get no more than half of the room, or those whom the operator knows had none.
 
         Raises:
             Unavailable: as the outbox.
         """
-        if self.pending + count > self._limit and self._clock.monotonic() >= self._looked_at + _LOOK_S:
+        if not count:
+            return 0
+        limit = (self._limit + 1) // 2 if is_strangers else self._limit
+        if self.pending + count > limit and self._clock.monotonic() >= self._looked_at + _LOOK_S:
             await self.look()
-        room = min(count, max(0, self._limit - self.pending))
+        room = min(count, max(0, limit - self.pending))
         self.pending += room
         if room < count:
             self._alarm(count - room)

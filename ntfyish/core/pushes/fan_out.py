@@ -111,11 +111,10 @@ class PushFanOut:
     ) -> tuple[tuple[StoreExtra, ...], Collection[str]]:
         """Return what enters pushes to those of the devices that may read the topic, and where they go."""
         topic, may_get = pushed.topic, self._recipients.may_get
-        targets = tuple(_target(device) for device in devices if may_get(device, topic))
-        if not targets:
+        allowed = [device for device in devices if may_get(device, topic)]
+        if not allowed:
             return (), ()
-        room = await self._backlog.take(len(targets))
-        entered, dropped = targets[:room], targets[room:]
+        entered, dropped = await self._make_room(allowed)
         now = self._clock.now()
         extras: list[StoreExtra] = []
         if entered:
@@ -126,6 +125,26 @@ class PushFanOut:
             self._counters.push_results.update((one.kind.value, state.value) for one in dropped)
             extras.append(NewPushes(pushed, dropped, now, state))
         return tuple(extras), {one.destination for one in entered}
+
+    async def _make_room(
+        self, devices: Sequence[PushDevice]
+    ) -> tuple[tuple[PushTarget, ...], tuple[PushTarget, ...]]:
+        """Return the targets that there is room for, in their order, and the others."""
+        strangers = sum(map(_is_strangers, devices))
+        room = {False: await self._backlog.take(len(devices) - strangers)}
+        room[True] = await self._backlog.take(strangers, is_strangers=True)
+        entered: list[PushTarget] = []
+        dropped: list[PushTarget] = []
+        for device in devices:
+            whose = _is_strangers(device)
+            (entered if room[whose] > 0 else dropped).append(_target(device))
+            room[whose] -= 1
+        return tuple(entered), tuple(dropped)
+
+
+def _is_strangers(device: PushDevice) -> bool:
+    """Whether anybody may have registered the device."""
+    return not device.account and not device.declared
 
 
 def _target(device: PushDevice) -> PushTarget:
