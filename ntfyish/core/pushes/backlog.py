@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 _BATCH = 500
 _ALARM_S = 60.0
 _LOOK_S = 1.0
+_SET_BACK_S = 10.0
 
 Waiting = Callable[[str, float], None]
 
@@ -53,6 +54,7 @@ class PushBacklog:
         self._looked_at = float("-inf")
         self._alarmed_at = float("-inf")
         self._dropped = 0
+        self._wall_ahead_s = float("-inf")
         self.pending = 0
 
     async def take(self, count: int, *, is_strangers: bool = False) -> int:
@@ -85,6 +87,7 @@ class PushBacklog:
 
         What had been put off for its failures is tried early once, as the cause may have gone with a restart.
         """
+        self._wall_ahead_s = self._clock.now() - self._clock.monotonic()
         if count := await self._outbox.recall_pushes(self._clock.now()):
             _log.info("%d pushes of the server before are due at once", count)
 
@@ -105,7 +108,15 @@ class PushBacklog:
         return expires_at <= now or created_at < now - self._retry_s
 
     async def sweep(self) -> None:
-        """End what has waited for too long, and forget what ended long ago."""
+        """End what has waited for too long, and forget what ended long ago.
+
+        If the wall clock has been set back, what waits is due long after it was meant to be: then it is all
+        made due first.
+        """
+        wall_ahead_s = self._clock.now() - self._clock.monotonic()
+        if wall_ahead_s < self._wall_ahead_s - _SET_BACK_S:
+            await self._outbox.recall_pushes(self._clock.now())
+        self._wall_ahead_s = wall_ahead_s
         now = self._clock.now()
         count = _BATCH
         while count == _BATCH:

@@ -65,12 +65,15 @@ class _Held:
     """What a lane has claimed and not yet written down the end of.
 
     Attributes:
+        entries: of them all. They are not taken a second time, though a clock that is set forward, or back
+            (`PushBacklog.sweep`), makes them due.
         queue: claimed pushes, and when (Unix seconds) their try has to begin at the latest.
         under_way: tries.
         notes, gone: what became of others.
         write_by: Unix seconds at which `notes` and `gone` are to be written, at the latest.
     """
 
+    entries: set[int] = field(default_factory=set)
     queue: deque[tuple[ClaimedPush, float]] = field(default_factory=deque)
     under_way: int = 0
     notes: list[PushNote] = field(default_factory=list)
@@ -120,11 +123,15 @@ class PushLane:
     @property
     def next_at(self) -> float:
         """Unix seconds at which there is something to do that nothing else will start; infinity for never."""
+        return self._next_at(self._parts.clock.now())
+
+    def _next_at(self, now: float) -> float:
+        """Return the first of those times after `now`: what was due then has been seen to already."""
         due_at = _NEVER if self._is_stopping else self._due_at
         if self._breaker.is_open:
             due_at = max(due_at, self._breaker.resumes_at)
         write_by = self._held.write_by if self._held.results else _NEVER
-        now, store_at = self._parts.clock.now(), self._store_resumes_at
+        store_at = self._store_resumes_at
         return min(
             (at for at in (max(due_at, store_at), max(write_by, store_at)) if at > now), default=_NEVER
         )
@@ -143,7 +150,7 @@ class PushLane:
             self._is_pumping = True
             self._parts.tasks.spawn(self._pump(), f"pushes to {self.destination}")
         else:
-            self._rest()
+            self._rest(now)
 
     def stop(self) -> None:
         """Begin no more tries."""
@@ -167,26 +174,31 @@ class PushLane:
 
     async def _pump(self) -> None:
         clock = self._parts.clock
+        now = clock.now()
         try:
             while True:
-                if self._wants_to_write(clock.now()):
+                if self._wants_to_write(now):
                     await self._write()
-                elif limit := self._wanted(clock.now()):
+                elif limit := self._wanted(now):
                     await self._claim(limit)
                 else:
                     break
+                now = clock.now()
         except Unavailable as error:
             _log.warning("Pushes to %s wait: %s", self.destination, error.reason.name)
-            self._due_at = min(self._due_at, clock.now())
-            self._store_resumes_at = clock.now() + _STORE_PAUSE_S
+            now = clock.now()
+            self._due_at = min(self._due_at, now)
+            self._is_sure = False
+            self._store_resumes_at = now + _STORE_PAUSE_S
         finally:
             self._is_pumping = False
-            self._rest()
+            self._rest(now)
 
-    def _rest(self) -> None:
+    def _rest(self, now: float) -> None:
+        """Tell when there will be something to do, after there was nothing left at `now`."""
         if self.is_quiet:
             self._parts.ended.set()
-        if (next_at := self.next_at) < _NEVER:
+        if (next_at := self._next_at(now)) < _NEVER:
             self._parts.tell(next_at)
 
     def _wants_to_write(self, now: float) -> bool:
@@ -215,7 +227,9 @@ class PushLane:
         outbox, now, was_open = self._parts.outbox, self._parts.clock.now(), self._breaker.is_open
         self._due_at = _NEVER  # what is told while we wait is more recent than what we find
         claimed = await outbox.claim_pushes(self.destination, now, now + LEASE_S, limit)
-        self._held.queue.extend((one, now + _BEGIN_WITHIN_S) for one in claimed)
+        new = [one for one in claimed if one.entry not in self._held.entries]
+        self._held.entries.update(one.entry for one in new)
+        self._held.queue.extend((one, now + _BEGIN_WITHIN_S) for one in new)
         if self._is_stopping or (self._breaker.is_open and not was_open):  # that came while we waited
             self._put_back()
         self._hire()
@@ -238,21 +252,30 @@ class PushLane:
         held = self._held
         try:
             while held.queue:
-                claimed, begin_by = held.queue.popleft()
-                now = self._parts.clock.now()
-                if not self._is_pumping and self._wanted(now):
-                    self.look()
-                if now >= begin_by:
-                    self._note(again(claimed, claimed.reason, now, now, attempted=False))
-                    continue
-                found = self._parts.maker.make(claimed, self.destination, now)
-                if isinstance(found, Push):
-                    await self._try(claimed, found)
-                else:
-                    self._note(found)
+                await self._handle(*held.queue.popleft())
         finally:
             self._workers -= 1
+            self._hire()  # if a mistake in the program has ended this one, another goes on with the rest
             self.look()
+
+    async def _handle(self, claimed: ClaimedPush, begin_by: float) -> None:
+        now = self._parts.clock.now()
+        if not self._is_pumping and self._wanted(now):
+            self.look()
+        if now >= begin_by:
+            self._note(again(claimed, claimed.reason, now, now, attempted=False))
+            return
+        is_seen_to = False
+        try:
+            found = self._parts.maker.make(claimed, self.destination, now)
+            if isinstance(found, Push):
+                await self._try(claimed, found)
+            else:
+                self._note(found)
+            is_seen_to = True
+        finally:
+            if not is_seen_to:
+                self._lose(claimed)
 
     async def _try(self, claimed: ClaimedPush, push: Push) -> None:
         held, clock = self._held, self._parts.clock
@@ -264,16 +287,16 @@ class PushLane:
         finally:
             held.under_way -= 1
             if outcome is None:
-                self._interrupt(begun)
+                self._breaker.interrupt(begun)
         self._take(claimed, push, outcome, begun, clock.monotonic() - began_at)
 
-    def _interrupt(self, begun: int) -> None:
-        """Note that a try was cut off, at the end of the server or by a mistake in the program.
+    def _lose(self, claimed: ClaimedPush) -> None:
+        """Let go of a push whose try was cut off, at the end of the server or by a mistake in the program.
 
         Whether the service has seen it nobody knows; it is tried again when its lease ends, or with the next
         start.
         """
-        self._breaker.interrupt(begun)
+        self._held.entries.discard(claimed.entry)
         self._due_at = min(self._due_at, self._parts.clock.now() + LEASE_S)
         self._is_sure = False
 
@@ -351,6 +374,7 @@ class PushLane:
 
     def _settle(self, notes: Sequence[PushNote]) -> None:
         """Count what has ended, and know when the others are due."""
+        self._held.entries.difference_update(note.entry for note in notes)
         ended = [note for note in notes if note.state is not PushState.PENDING]
         results = self._parts.counters.push_results
         results.update((self._kind.value, note.state.value) for note in ended)

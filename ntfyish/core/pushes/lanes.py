@@ -34,6 +34,7 @@ class PushLanes:
         self._lanes: dict[str, PushLane] = {}
         self._unknown: set[str] = set()
         self._has_begun = False
+        self._has_looked = False
         self._is_stopping = False
 
     async def __aenter__(self) -> PushLanes:
@@ -55,7 +56,9 @@ class PushLanes:
         if not self._has_begun:
             await self._parts.backlog.recall()
             self._has_begun = True
+        if not self._has_looked:
             await self._parts.backlog.look(self._expect)
+            self._has_looked = True
         for lane in list(self._lanes.values()):
             lane.look()
         self._forget()
