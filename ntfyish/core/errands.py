@@ -101,7 +101,9 @@ class Errands:
         rooms = self._rooms(now)
         if rooms:
             for claimed in await self._outbox.claim(now, now + LEASE_S, rooms, self._busy()):
-                self._begin(claimed)
+                # It may be under way for longer than its lease, as by a clock that is set forward.
+                if claimed.entry not in self._lanes[claimed.errand.kind].under_way:
+                    self._begin(claimed)
         resumed = [lane.paused_until for lane in self._lanes.values() if lane.is_paused(now)]
         next_at = await self._outbox.next_errand(list(self._rooms(now)), self._busy())
         return min(resumed if next_at is None else (*resumed, next_at), default=None)

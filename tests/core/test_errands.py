@@ -274,3 +274,18 @@ def test_the_outbox_is_read_by_its_index(tmp_path: Path) -> None:
             plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
             assert "errands_by_kind" in plan
             assert "TEMP B-TREE" not in plan
+
+
+async def test_what_takes_longer_than_its_lease_is_not_begun_a_second_time(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.open()
+    await world.enter("mail", "a")
+    world.clock.set_wall(START + 2 * LEASE_S)
+    await world.enter("mail", "b")
+    await world.advance(10)  # so often the timetable looks at the wall clock
+    assert world.mail.begun == ["a", "b"]
+    await world.end(world.mail, "a", Done())
+    await world.end(world.mail, "b", Done())
+    assert world.left() == []
+    assert not caplog.records
