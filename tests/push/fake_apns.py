@@ -143,6 +143,8 @@ class _Connection(asyncio.Protocol):
         self.conn.initiate_connection()
         if self.apns.acknowledges:
             self.conn.increment_flow_control_window(1 << 24)
+        if self.apns.is_leaving:
+            self.go_away(0, "Shutdown")
         self.write()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -291,6 +293,7 @@ class FakeApns:
         acknowledges: whether room is given back at once, as a decent server does.
         client_certificates: whether one is demanded, and no provider token.
         is_mute: accept connections and say nothing at all.
+        is_leaving: say of each connection at once that it goes.
         latency_s: how long an answer takes that is not scripted.
         answers: what to answer, in order, whoever is pushed to; then
         by_device: what to answer for a device, in order; the last one stays; then
@@ -307,6 +310,7 @@ class FakeApns:
     acknowledges: bool = True
     client_certificates: bool = False
     is_mute: bool = False
+    is_leaving: bool = False
     latency_s: float = 0.0
     records: bool = True
     now: Callable[[], float] = time.time

@@ -334,6 +334,17 @@ async def test_a_push_is_given_back_only_once(apns: FakeApns, sender: ApnsSender
     assert apns.asked_count == 2
 
 
+async def test_a_server_that_goes_at_once_is_not_called_again_and_again(
+    apns: FakeApns, sender: ApnsSender
+) -> None:
+    apns.is_leaving = True
+    outcome = await sender.send(push_to())
+    assert outcome == PushOutcome(verdict=Verdict.UNAVAILABLE, reason="server going away")
+    assert apns.connections_made == 1
+    apns.is_leaving = False
+    assert await sender.send(push_to()) == DELIVERED
+
+
 async def test_after_goaway_answers_still_count(apns: FakeApns, sender: ApnsSender) -> None:
     apns.answers.extend([HOLD, Answer(do=Do.GO_AWAY, reason="IdleTimeout")])
     first = asyncio.create_task(sender.send(push_to(1)))

@@ -187,6 +187,11 @@ class ApnsConnection(APNsTLSClientProtocol):
         return len(self._open)
 
     @property
+    def is_retired(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._is_retired
+
+    @property
     def has_room(self) -> bool:
         """Whether it takes another request now."""
         return (

@@ -271,8 +271,11 @@ class ApnsPool(APNsBaseConnectionPool):
             self._fail_to_connect(_reason_of(error))
         else:
             self._is_connecting = False
-            self._usable.append(connection)
-            self.freed()
+            if connection.is_retired:  # else we would connect again and again, without a pause
+                self._fail_to_connect(GOING_AWAY)
+            else:
+                self._usable.append(connection)
+                self.freed()
 
     def _fail_to_connect(self, reason: str) -> None:
         self._complain(reason)
