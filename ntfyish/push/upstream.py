@@ -21,6 +21,7 @@ from ntfyish.core.errands import LONGEST_PAUSE_S, Done, Pause
 from ntfyish.core.ports import ClaimedErrand, Clock
 from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.push.callbacks import SystemResolver
+from ntfyish.push.failures import words_for_failure
 
 _log = logging.getLogger(__name__)
 
@@ -108,14 +109,18 @@ class Upstream:
                 await _skip(response)
                 return response.status, response.headers.get("Retry-After", "")
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            self._complain(logging.WARNING, "upstream-base-url gives no answer: %s", type(error).__name__)
+            self._complain(
+                logging.WARNING,
+                "Poll requests wait: upstream-base-url gives no answer (%s)",
+                words_for_failure(error),
+            )
             return 0, ""
 
     def _pause(self, status: int, asked_s: float) -> Pause:
         """Return until when nothing is to be told: for twice as long as the last time, or as it asks for."""
         now = self._clock.monotonic()
         if status:
-            self._complain(logging.WARNING, "upstream-base-url answers with %d for now", status)
+            self._complain(logging.WARNING, "Poll requests wait: upstream-base-url answers with %d", status)
         if now > self._resume_at - _SAME_S:  # else it failed along with others, and counts as one with them
             longest_s = min(_LONGEST_OWN_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(self._failures, 20))
             self._failures += 1

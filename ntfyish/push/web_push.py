@@ -33,6 +33,7 @@ from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.model.web_push_keys import VapidKeys, decode_subscription_keys
 from ntfyish.push.addresses import Network
 from ntfyish.push.callbacks import CheckedConnector, Refused, SystemResolver
+from ntfyish.push.failures import words_for_failure
 from ntfyish.push.web_push_payload import EXPIRING, MOST_BYTES, SMALL_BYTES, message_payload
 
 _log = logging.getLogger(__name__)
@@ -174,12 +175,10 @@ class WebPushSender:
         }
         try:
             status, fields, answer = await self._call(device.token, body, headers)
-        except TimeoutError:
-            return PushOutcome(verdict=Verdict.UNAVAILABLE, reason="timeout")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             if _is_refusal(error):
                 return PushOutcome(verdict=Verdict.REFUSED, reason="address not allowed")
-            return PushOutcome(verdict=Verdict.UNAVAILABLE, reason=type(error).__name__)
+            return PushOutcome(verdict=Verdict.UNAVAILABLE, reason=words_for_failure(error))
         return self._judge(host, token, status, fields, answer)
 
     async def _call(

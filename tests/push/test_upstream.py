@@ -178,7 +178,7 @@ async def test_a_refusal_is_final_and_not_one_line_in_the_log_per_message(
 
 
 async def test_messages_wait_while_the_other_server_is_down(
-    start_server: StartServer, tmp_path: Path
+    start_server: StartServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with other_server(OK) as other:
         port = other.port
@@ -186,6 +186,7 @@ async def test_messages_wait_while_the_other_server_is_down(
     sent = [(await server.publish("a", str(number)))["id"] for number in range(40)]
     await server.clock.advance(600)
     await settled(server)
+    assert "Poll requests wait: upstream-base-url gives no answer (connection refused)" in caplog.messages
     other_one = await start_server(data_dir=tmp_path / "other", listen_http=f"127.0.0.1:{port}")
     reader = await listen(other_one, hashed("a"))
     heard = []

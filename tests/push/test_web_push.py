@@ -239,19 +239,21 @@ async def test_a_connection_that_is_just_being_closed_is_no_failure(world: World
 
 async def test_one_that_always_hangs_up_is_a_failure(world: World) -> None:
     outcome = await world.outcome(b"")
-    assert outcome.verdict is Verdict.UNAVAILABLE
+    assert outcome == PushOutcome(verdict=Verdict.UNAVAILABLE, reason="connection lost")
     assert len(world.service.requests) == 2
 
 
 async def test_an_answer_that_is_none_is_a_failure(world: World) -> None:
-    assert (await world.outcome(b"garbage\r\n\r\n")).verdict is Verdict.UNAVAILABLE
+    outcome = await world.outcome(b"garbage\r\n\r\n")
+    assert outcome == PushOutcome(verdict=Verdict.UNAVAILABLE, reason="answer is no HTTP")
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_a_failure(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert (await world.outcome(CREATED)).verdict is Verdict.UNAVAILABLE
+    outcome = await world.outcome(CREATED)
+    assert outcome == PushOutcome(verdict=Verdict.UNAVAILABLE, reason="server certificate not trusted")
     assert world.service.requests == []
 
 
