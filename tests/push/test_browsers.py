@@ -13,7 +13,9 @@ import pytest
 import pytest_asyncio
 
 from ntfyish.app import ExtraMissing
-from ntfyish.model.push import PushDevice
+from ntfyish.core.ports import Add
+from ntfyish.core.pushes.registration import MOST_OF_NOBODY
+from ntfyish.model.push import PushDevice, PushKind
 from ntfyish.settings import SettingsError, load
 from ntfyish.store.sqlite.people import PeopleDatabase
 from tests.conftest import Server, StartServer
@@ -242,6 +244,26 @@ async def test_an_address_has_ten_browsers(world: World) -> None:
     assert (await world.known())["b10"].address == "user:phil"
     await succeed(world.server, DELETE, {"endpoint": world.browser("b0").endpoint})
     await world.register(world.browser("b11"), "alerts")
+
+
+async def test_nobody_has_only_so_many_browsers_from_wherever(world: World) -> None:
+    known = [
+        PushDevice(
+            id=f"{number:040}",
+            kind=PushKind.WEB_PUSH,
+            topics=("alerts",),
+            token=f"{FCM}{number}",
+            address=f"2001:db8:{number:x}::/64",
+            registered_at=int(world.server.clock.now()),
+        )
+        for number in range(MOST_OF_NOBODY)
+    ]
+    async with PeopleDatabase.open(world.server.data_dir) as people:
+        await people.apply(*map(Add, known))
+    assert await code(world.server, POST, world.browser("b0").subscription("alerts")) == 42903
+    await world.register(world.browser("b0"), "alerts", login=PHILS)
+    await succeed(world.server, DELETE, {"endpoint": known[0].token})
+    await world.register(world.browser("b1"), "alerts")
 
 
 async def test_registering_is_limited_as_other_requests_are(start_server: StartServer) -> None:

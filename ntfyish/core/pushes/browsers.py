@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import BrowserSender, Change, Clock, DeadDevice, PeopleStore, Put, Remove
+from ntfyish.core.pushes.registration import MOST_OF_NOBODY
 from ntfyish.model.endpoint import endpoint_host, may_push_to
 from ntfyish.model.errors import Invalid, LimitReached, NotFound, Reason
 from ntfyish.model.push import PushDevice, PushKind, Verdict, new_push_device_id
@@ -86,7 +87,7 @@ class Browsers:
 
         Raises:
             Invalid: WEB_PUSH_INVALID: the keys are none.
-            LimitReached: SUBSCRIPTION_LIMIT: there are too many from this address.
+            LimitReached: SUBSCRIPTION_LIMIT: there are too many from this address, or of nobody.
         """
         try:
             p256dh, auth = read_subscription_keys(p256dh, auth)
@@ -142,6 +143,8 @@ class Browsers:
         known = self._find(browser.token)
         if known is None and not self._has_room(browser.address):
             raise LimitReached(Reason.SUBSCRIPTION_LIMIT, "too many browsers from this address")
+        if known is None and not browser.account and self._count_nobodys() >= MOST_OF_NOBODY:
+            raise LimitReached(Reason.SUBSCRIPTION_LIMIT, "too many browsers without an account")
         record = browser if known is None else self._updated(known, browser)
         return replace(record, registered_at=int(self._clock.now()), warned_at=0)
 
@@ -158,6 +161,9 @@ class Browsers:
 
     def _has_room(self, address: str) -> bool:
         return sum(device.address == address for device in self._browsers()) < MOST_BROWSERS
+
+    def _count_nobodys(self) -> int:
+        return sum(not device.account for device in self._browsers())
 
     async def _warn(self) -> None:
         """Tell some of those who will expire, chosen at random: none can keep the others from their turn."""
