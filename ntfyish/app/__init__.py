@@ -4,9 +4,17 @@
 signal ends it.
 """
 
-from ntfyish.app.extras import ExtraMissing, SettingUnusable
+from ntfyish.app.extras import ExtraMissing, SettingUnusable, find_missing_extras
 from ntfyish.app.lifetime import RunningServer, running
 from ntfyish.app.pushes import find_push_faults
 from ntfyish.app.serving import serve
 
-__all__ = ["ExtraMissing", "RunningServer", "SettingUnusable", "find_push_faults", "running", "serve"]
+__all__ = [
+    "ExtraMissing",
+    "RunningServer",
+    "SettingUnusable",
+    "find_missing_extras",
+    "find_push_faults",
+    "running",
+    "serve",
+]

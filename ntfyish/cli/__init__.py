@@ -41,7 +41,11 @@ COMMANDS = {
         "Add, remove and list keys with which Pushover clients write to a topic.",
     ),
     "alias": ("ntfyish.cli.alias", "alias", "Add, remove and list names under which e-mail comes in."),
-    "device": ("ntfyish.cli.device", "device", "List and remove Open Client devices."),
+    "device": (
+        "ntfyish.cli.device",
+        "device",
+        "Add, list and remove devices: Open Clients, and those that are pushed to.",
+    ),
     "receipt": (
         "ntfyish.cli.receipt",
         "receipt",

@@ -37,9 +37,10 @@ def device() -> None:
 @click.option("--account", default="", help="Only those of this account.")
 @at_place
 def list_(place: Place, account: str) -> None:
-    """List the devices: those that have registered, and those that the configuration names.
+    """List the devices.
 
-    One that is pushed to and has no name is listed by its id.
+    Both those that have registered, and those that the configuration names. One that is pushed to and has no
+    name is listed by its id.
     """
     people = place.people()
     if account:
@@ -56,7 +57,7 @@ def list_(place: Place, account: str) -> None:
 @click.option("--bundle-id", required=True, metavar="ID", help="The app, one of `apns` in the configuration.")
 @click.option("--sandbox", is_flag=True, help="The token is of the sandbox.  [default: as configured]")
 @click.option("--topic", "topics", multiple=True, metavar="TOPIC", help="Push its messages, too; repeatable.")
-@click.option("--force", is_flag=True, help="Take the name over from the device that has it.")
+@click.option("--force", is_flag=True, help="Remove the device that has the name.")
 @at_place
 def add(
     place: Place,
@@ -105,10 +106,10 @@ def add(
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @at_place
 def remove(place: Place, account: str, name: str, yes: bool) -> None:
-    """Remove the device NAME, or the one that is pushed to and has that id.
+    """Remove a device, by its name or its id.
 
-    An Open Client is logged out, and what waits for it is not delivered any more. One that the configuration
-    names can register again.
+    Only those that are pushed to have an id. An Open Client is logged out, and what waits for it is not
+    delivered any more. One that the configuration names can register again.
     """
     people = place.people()
     if (pushed := _find_pushed(people, "id", account, name)) is not None:

@@ -54,24 +54,22 @@ def serve(config: Path | None, check_config: bool, print_config: bool, **flags: 
         return
     loaded = read_settings(flags, config)
     if check_config:
-        _check_files(loaded.settings)
+        _check_surroundings(loaded.settings)
         for line in report(loaded, config or find_config_file(os.environ)).splitlines():
             click.echo(printable(line))
         return
     sys.exit(run(loaded.settings))
 
 
-def _check_files(settings: Settings) -> None:
-    """See whether the keys and certificates can be used that the settings name for pushes.
+def _check_surroundings(settings: Settings) -> None:
+    """See whether there is what the settings need besides themselves: packages, keys, certificates.
 
     Raises:
-        Failure: some cannot.
+        Failure: something is not there, or cannot be used.
     """
-    if not settings.apns:
-        return
-    from ntfyish.app import find_push_faults
+    from ntfyish.app import find_missing_extras, find_push_faults
 
-    if faults := find_push_faults(settings):
+    if faults := [*find_missing_extras(settings), *find_push_faults(settings)]:
         raise Failure("\n".join(faults))
 
 

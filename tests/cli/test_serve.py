@@ -82,6 +82,17 @@ def check(*arguments: str, env: dict[str, str | None] | None = None) -> tuple[in
     return result.exit_code, result.stdout, result.stderr
 
 
+def test_checking_names_every_package_that_the_settings_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = ("--smtp-server-listen", ":25", "--smtp-server-domain", "push.example")
+    assert check(*mail)[0] == 0
+    monkeypatch.setitem(sys.modules, "aiosmtpd", None)
+    code, _, words = check(*mail)
+    assert (code, words) == (
+        1,
+        "ntfyish: smtp-server-listen needs a package that is not installed: pip install 'ntfyish[mail]'\n",
+    )
+
+
 def test_the_first_start_prints_commands_that_work_as_they_are(start: Start, tmp_path: Path) -> None:
     process = start("--listen-http", "127.0.0.1:0", "--auth-default-access", "deny-all")
     assert healthy(url_of(process))
