@@ -46,7 +46,10 @@ async def listen_tcp(
         OSError: it cannot be listened on.
     """
     loop = asyncio.get_running_loop()
-    listeners = _tcp_listeners(address, settings)
+    try:
+        listeners = _tcp_listeners(address, settings)
+    except OSError as error:  # it does not say which of the addresses
+        raise OSError(error.errno, error.strerror, str(address)) from error
     servers: list[asyncio.AbstractServer] = [
         await loop.create_server(fronts, sock=listener, backlog=_BACKLOG) for listener in listeners
     ]

@@ -34,7 +34,10 @@ async def serve(settings: Settings, announce: Callable[[RunningServer], None] = 
     with logging_to(settings.log_file, level=settings.log_level, format=settings.log_format):
         raise_file_limit()
         async with running(settings) as server:
-            _log.info("ntfyish %s listens on %s, data in %s", __version__, server.url, settings.data_dir)
+            figures = f", metrics on {server.metrics_url}" if server.metrics_url else ""
+            _log.info(
+                "ntfyish %s listens on %s, data in %s%s", __version__, server.url, settings.data_dir, figures
+            )
             announce(server)
             _favour_serving()
             await stop.wait()

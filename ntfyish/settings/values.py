@@ -310,7 +310,9 @@ Topic = Annotated[Text, AfterValidator(_matching(TOPIC_PATTERN, "must be 1 to 64
 Key = Annotated[Text, AfterValidator(_matching(KEY_PATTERN, "must be 30 letters and digits"))]
 Device = Annotated[Text, AfterValidator(_matching(DEVICE_PATTERN, "must be 1 to 25 of A-Z a-z 0-9 _ -"))]
 DeviceToken = Annotated[
-    Text, AfterValidator(_matching(APNS_TOKEN_PATTERN, "must be hex digits")), AfterValidator(str.lower)
+    Text,
+    AfterValidator(_matching(APNS_TOKEN_PATTERN, "must be hex digits, 16 to 200 of them")),
+    AfterValidator(str.lower),
 ]
 BundleId = Annotated[
     Text, AfterValidator(_matching(BUNDLE_ID_PATTERN, "must be letters, digits, dots and hyphens"))

@@ -82,6 +82,25 @@ def check(*arguments: str, env: dict[str, str | None] | None = None) -> tuple[in
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.parametrize("key", ["listen-http", "metrics-listen-http"])
+def test_an_address_that_is_taken_is_named(start: Start, key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = start("--listen-http", "127.0.0.1:0", f"--{key}", address)
+        _, words = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert f"ntfyish: {address}: Address already in use\n" in words
+
+
+def test_the_log_says_where_the_metrics_are(start: Start) -> None:
+    process = start("--listen-http", "127.0.0.1:0", "--metrics-listen-http", "127.0.0.1:0")
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if " listens on " in line)
+    url = line.split(", metrics on ")[1].strip()
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert b"ntfyish_build_info" in answer.read()
+
+
 def test_checking_names_every_package_that_the_settings_need(monkeypatch: pytest.MonkeyPatch) -> None:
     mail = ("--smtp-server-listen", ":25", "--smtp-server-domain", "push.example")
     assert check(*mail)[0] == 0
