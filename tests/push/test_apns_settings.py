@@ -145,6 +145,16 @@ def test_the_check_of_the_configuration_says_all_that_cannot_be_used(tmp_path: P
     )
 
 
+def test_a_payload_key_that_there_is_not_is_named(tmp_path: Path) -> None:
+    entry = entry_for(FakeApns(port=1), tmp_path / "a", **{"payload-keys": {"isEncripted": "encrypted"}})
+    code, words = check(tmp_path, [entry])
+    assert code == 1
+    assert words.startswith(
+        f"ntfyish: apns: {APP}: payload-keys: there is no isEncripted; there are actions, "
+    )
+    assert "isEncrypted, " in words
+
+
 def check(folder: Path, entries: list[dict[str, Any]]) -> tuple[int, str]:
     config = folder / "server.yml"
     config.write_text(json.dumps({"apns": entries, "data-dir": str(folder)}))

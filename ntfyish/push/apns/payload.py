@@ -43,6 +43,7 @@ _IMPORTANT_FIRST = (
     "encryptionType", "message", "title", "subtitle", "url", "nzbID", "app", "sound", "timestamp",
     "url_title", "tags", "icon", "attachment", "actions",
 )  # fmt: skip
+CUSTOM_KEYS = _ALWAYS.union(_IMPORTANT_FIRST)
 # Pushover's clients encrypt title and URL, too, NZBClient's do not, and nothing else tells them apart. A
 # ciphertext has 64 bytes at the very least, and no person writes that many letters without a space.
 _CIPHERTEXT = re.compile(r"[A-Za-z0-9+/_\r\n-]{80,}={0,2}\s*")

@@ -29,7 +29,7 @@ from ntfyish.model.message import Message
 from ntfyish.model.push import Push, PushOutcome, apns_destination
 from ntfyish.push.apns.connection import ApnsAnswer, ApnsRequest
 from ntfyish.push.apns.outcomes import EXPIRED_TOKEN, read_outcome
-from ntfyish.push.apns.payload import Payload, build
+from ntfyish.push.apns.payload import CUSTOM_KEYS, Payload, build
 from ntfyish.push.apns.pool import ApnsPool, Times
 from ntfyish.push.apns.provider_token import ProviderToken, read_key
 
@@ -78,9 +78,9 @@ class ApnsApp:
 
 
 def find_faults(app: ApnsApp) -> list[str]:
-    """Return why the files of an app cannot be used, in the words of `ApnsUnusable`."""
+    """Return why the entry of an app or its files cannot be used, in the words of `ApnsUnusable`."""
     faults = []
-    for read in (_context, _key):
+    for read in (_context, _key, _check_payload_keys):
         try:
             read(app)
         except ApnsUnusable as error:
@@ -122,6 +122,7 @@ class ApnsSender:
             ApnsUnusable: one of them cannot be used.
         """
         app = self._app
+        _check_payload_keys(app)
         context = _context(app)
         _warn_of_expiry(app, self._clock.now())
         self._token = _provider_token(app, self._clock)
@@ -238,6 +239,14 @@ def _key(app: ApnsApp) -> EllipticCurvePrivateKey | None:
         return read_key(app.key_file.read_bytes())
     except (OSError, ValueError) as error:
         raise _unusable(app, "key-file", app.key_file, error, str(error)) from error
+
+
+def _check_payload_keys(app: ApnsApp) -> None:
+    if unknown := sorted(app.payload_keys.keys() - CUSTOM_KEYS):
+        raise ApnsUnusable(
+            f"apns: {app.bundle_id}: payload-keys: there is no {', '.join(unknown)};"
+            f" there are {', '.join(sorted(CUSTOM_KEYS))}"
+        )
 
 
 def _unusable(app: ApnsApp, key: str, path: Path | None, error: Exception, expected: str) -> ApnsUnusable:
