@@ -89,7 +89,7 @@ class PushBacklog:
         """
         self._wall_ahead_s = self._clock.now() - self._clock.monotonic()
         if count := await self._outbox.recall_pushes(self._clock.now()):
-            _log.info("%d pushes of the server before are due at once", count)
+            _log.info("%d pushes were left when the server last ended; they are made now", count)
 
     async def look(self, tell: Waiting = lambda destination, due_at: None) -> None:
         """Count what waits.

@@ -326,7 +326,11 @@ class PushLane:
         if breaker.misconfigured != was_misconfigured:
             if breaker.misconfigured:
                 paused[self.destination] = breaker.misconfigured
-                self._log(logging.ERROR, "Pushes wait for the operator: %s", breaker.misconfigured)
+                self._log(
+                    logging.ERROR,
+                    "Pushes wait for the operator: %s. Keys or names in the configuration are wrong",
+                    breaker.misconfigured,
+                )
             else:
                 paused.pop(self.destination, None)
         if breaker.is_open:
