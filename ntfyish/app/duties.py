@@ -52,6 +52,7 @@ def _enter_store(core: Core) -> None:
     timetable.every("late pushes", period_s, core.pushes.lanes.sweep)
     if core.attachments is not None:
         timetable.every("attachments", period_s, core.attachments.sweep)
+    timetable.every("push devices", period_s, core.push_devices.sweep)
     if core.browsers is not None:
         timetable.every("browsers", period_s, core.browsers.sweep)
     timetable.every("prune", period_s, lambda: _prune(core.data.store, core.clock))

@@ -834,6 +834,21 @@ async def test_validation_lists_push_devices_with_the_others(server: Server) -> 
     assert (await names_of(server, device="pad"))[0] == 400
 
 
+async def test_a_device_without_an_account_that_stays_away_is_forgotten(server: Server) -> None:
+    back, away = TOKEN, "ab" * 32
+    kept = await register(server, VERA, device_token="cd" * 32, name="phone")
+    for token in (back, away):
+        await register(server, device_token=token, topics="news")
+    await server.clock.leap(59 * 86_400)
+    await register(server, device_token=back, topics="news")
+    await server.clock.leap(86_400)
+    async with asyncio.timeout(20):
+        while len(devices := await stored(server)) > 2:
+            await server.clock.advance(1)
+    assert {device.token for device in devices} == {back, "cd" * 32}
+    assert kept["id"] in {device.id for device in devices}
+
+
 async def test_a_device_without_a_name_makes_nobody_reachable(server: Server) -> None:
     await register(server, PHIL, topics="alerts")
     assert await names_of(server) == (400, ["user is valid but has no active devices"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ntfyish.core.access import Access, is_within
 from ntfyish.core.directory import Directory
-from ntfyish.core.ports import Clock, PeopleStore, Remove
+from ntfyish.core.ports import Clock, DeadDevice, PeopleStore, Remove
 from ntfyish.core.pushes.registration import check_topics, find_sandbox, is_same, register_push_device
 from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Conflict, Forbidden, Invalid, NotFound, Reason, Unauthenticated
@@ -23,7 +23,11 @@ from ntfyish.model.push import PushDevice, PushKind, new_push_device_id
 from ntfyish.model.topic import DISALLOWED
 from ntfyish.settings import ApnsEntry
 
+KEPT_S = 60 * 86_400
+STAYED_AWAY = "stayed away"
 NAME_FORBIDDEN = "this token is limited, and cannot manage devices that have a name or more topics than it"
+
+_SWEEP_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +151,21 @@ class PushDevices:
             if device.account and not _may_manage(principal, device):
                 raise Forbidden(detail=NAME_FORBIDDEN)
             await self._store.apply(Remove(PushDevice, id))
+            await self._directory.refresh()
+
+    async def sweep(self) -> None:
+        """Remove devices that registered themselves without an account, and have stayed away."""
+        now = self._clock.now()
+        late = [
+            DeadDevice(one.id, one.token, gone_at=one.registered_at, at=now, reason=STAYED_AWAY)
+            for one in self._directory.people.push_devices
+            if one.kind is PushKind.APNS
+            and one.address  # only who has registered over HTTP, without an account, has one
+            and one.registered_at <= now - KEPT_S
+        ]
+        for start in range(0, len(late), _SWEEP_BATCH):
+            await self._store.bury_devices(late[start : start + _SWEEP_BATCH])
+        if late:
             await self._directory.refresh()
 
     def _check(self, principal: Principal, wanted: Registration, address: str) -> PushDevice:
