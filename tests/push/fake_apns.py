@@ -146,6 +146,8 @@ class _Connection(asyncio.Protocol):
         if self.apns.is_leaving:
             self.go_away(0, "Shutdown")
         self.write()
+        if self.apns.closes_after_s:
+            asyncio.get_running_loop().call_later(self.apns.closes_after_s, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -294,6 +296,7 @@ class FakeApns:
         client_certificates: whether one is demanded, and no provider token.
         is_mute: accept connections and say nothing at all.
         is_leaving: say of each connection at once that it goes.
+        closes_after_s: how long connections last; 0 for as long as they may.
         latency_s: how long an answer takes that is not scripted.
         answers: what to answer, in order, whoever is pushed to; then
         by_device: what to answer for a device, in order; the last one stays; then
@@ -311,6 +314,7 @@ class FakeApns:
     client_certificates: bool = False
     is_mute: bool = False
     is_leaving: bool = False
+    closes_after_s: float = 0.0
     latency_s: float = 0.0
     records: bool = True
     now: Callable[[], float] = time.time

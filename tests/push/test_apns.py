@@ -345,6 +345,14 @@ async def test_a_server_that_goes_at_once_is_not_called_again_and_again(
     assert await sender.send(push_to()) == DELIVERED
 
 
+async def test_a_server_that_takes_nothing_is_called_once_a_second(apns: FakeApns, tmp_path: Path) -> None:
+    apns.streams, apns.closes_after_s = 0, 0.01
+    async with sending_to(apns, tmp_path, FakeClock(), times=Times(answer_s=0.5)) as sender:
+        outcome = await sender.send(push_to())
+    assert outcome == PushOutcome(verdict=Verdict.UNAVAILABLE, reason="timeout")
+    assert apns.connections_made <= 8
+
+
 async def test_after_goaway_answers_still_count(apns: FakeApns, sender: ApnsSender) -> None:
     apns.answers.extend([HOLD, Answer(do=Do.GO_AWAY, reason="IdleTimeout")])
     first = asyncio.create_task(sender.send(push_to(1)))

@@ -141,6 +141,9 @@ class ApnsConnection(APNsTLSClientProtocol):
         streams: how many requests may be under way at once; the server may allow less.
         grace_s: how long requests are waited for that are under way when the server says that it goes.
         check_s: how often the connection is looked after.
+
+    Attributes:
+        is_used: whether it has ever been sent a request.
     """
 
     INACTIVITY_TIME = 600
@@ -167,6 +170,7 @@ class ApnsConnection(APNsTLSClientProtocol):
         self._check_s = check_s
         self._open: dict[int, ApnsRequest] = {}
         self._blocked: deque[ApnsRequest] = deque()
+        self.is_used = False
         self._is_retired = False
         self._is_closing = False
         self._is_paused = False
@@ -214,6 +218,7 @@ class ApnsConnection(APNsTLSClientProtocol):
         except ProtocolError:
             self.retire()
             raise
+        self.is_used = True
         request.connection = self
         request.stream_id = stream_id
         request.unsent = request.body

@@ -212,8 +212,7 @@ class ApnsPool(APNsBaseConnectionPool):
 
     def retired(self, connection: ApnsConnection, reason: str) -> None:
         """Leave it out from now on."""
-        if connection in self._usable:
-            self._usable.remove(connection)
+        self._leave_out(connection)
         if reason:
             self._complain(reason)
 
@@ -230,10 +229,8 @@ class ApnsPool(APNsBaseConnectionPool):
         """Forget it."""
         if connection in self.connections:
             self.connections.remove(connection)
-        if connection in self._usable:
-            self._usable.remove(connection)
-            if error is not None:
-                self._complain(_reason_of(error))
+        if self._leave_out(connection) and error is not None:
+            self._complain(_reason_of(error))
         if not self._is_closed:
             self.freed()
 
@@ -258,30 +255,45 @@ class ApnsPool(APNsBaseConnectionPool):
                 best = connection
         return best
 
+    def _leave_out(self, connection: ApnsConnection) -> bool:
+        """Send nothing more on it; return whether something could have been sent on it until now."""
+        if connection not in self._usable:
+            return False
+        self._usable.remove(connection)
+        if not connection.is_used:  # a server that takes nothing is not called again at once
+            self._connect_later()
+        return True
+
     def _connect_soon(self) -> None:
         if self._again_timer is None and not self._is_closed:
             self._is_connecting = True
             self._tasks.spawn(self._connect(), f"connection to {self._name}")
 
     async def _connect(self) -> None:
+        connection, reason = None, ""
         try:
             connection = await self.create_connection()
         except (OSError, UnicodeError) as error:  # TimeoutError is one; UnicodeError: the host's name
+            reason = _reason_of(error)
+        finally:
             self._is_connecting = False
-            self._fail_to_connect(_reason_of(error))
+        if connection is None:
+            self._fail_to_connect(reason)
+        elif connection.is_retired:  # else we would connect again and again, without a pause
+            self._fail_to_connect(GOING_AWAY)
         else:
-            self._is_connecting = False
-            if connection.is_retired:  # else we would connect again and again, without a pause
-                self._fail_to_connect(GOING_AWAY)
-            else:
-                self._usable.append(connection)
-                self.freed()
+            self._usable.append(connection)
+            self.freed()
 
     def _fail_to_connect(self, reason: str) -> None:
         self._complain(reason)
         if not self._usable:
             self._settle_waiting(reason)
-        elif self._again_timer is None:  # the others do for now
+        else:  # the others do for now
+            self._connect_later()
+
+    def _connect_later(self) -> None:
+        if self._again_timer is None and not self._is_closed:
             self._again_timer = self.loop.call_later(_CONNECT_PAUSE_S, self._connect_again)
 
     def _connect_again(self) -> None:
