@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import random
 from typing import cast
 
@@ -68,6 +68,7 @@ class Outbox:
         self.failures: list[str] = []
         self.due: dict[int, float] = {}
         self.notes: list[PushNote] = []
+        self.at_recall: Callable[[], None] = lambda: None
 
     async def claim_pushes(
         self, destination: str, now: float, until: float, limit: int
@@ -87,6 +88,7 @@ class Outbox:
         return [ClaimedPush(entry, message, "d", 1, "") for entry in entries]
 
     async def recall_pushes(self, now: float) -> int:
+        self.at_recall()
         return 0
 
     async def waiting_destinations(self) -> Sequence[tuple[str, float, int]]:
@@ -167,6 +169,16 @@ async def test_what_waits_at_the_start_is_found_though_the_store_fails_at_first(
         with pytest.raises(Unavailable):
             await lanes.run_due(world.clock.now())
         await lanes.run_due(world.clock.now())
+        await world.clock.advance(0)
+        assert [note.entry for note in world.outbox.notes] == [1]
+
+
+async def test_what_is_entered_while_the_server_begins_is_found_though_the_store_has_it_later() -> None:
+    world = World(FakeClock())
+    async with PushLanes(world.parts, lambda destination: ScriptedSender()) as lanes:
+        world.outbox.at_recall = lambda: lanes.wake([APP])
+        await lanes.run_due(world.clock.now())
+        world.outbox.due[1] = world.clock.now()
         await world.clock.advance(0)
         assert [note.entry for note in world.outbox.notes] == [1]
 

@@ -33,6 +33,7 @@ class PushLanes:
         self._find_sender = find_sender
         self._lanes: dict[str, PushLane] = {}
         self._unknown: set[str] = set()
+        self._early: set[str] = set()
         self._has_begun = False
         self._has_looked = False
         self._is_stopping = False
@@ -59,6 +60,8 @@ class PushLanes:
         if not self._has_looked:
             await self._parts.backlog.look(self._expect)
             self._has_looked = True
+            self.wake(self._early)
+            self._early.clear()
         for lane in list(self._lanes.values()):
             lane.look()
         self._forget()
@@ -67,6 +70,8 @@ class PushLanes:
     def wake(self, destinations: Collection[str]) -> None:
         """Begin at once with what has been entered for these destinations."""
         now = self._parts.clock.now()
+        if not self._has_looked:  # what is on its way to the store may be missed by the first look
+            self._early.update(destinations)
         for destination in destinations:
             self._expect(destination, now)
 
