@@ -162,21 +162,7 @@ class PushTable:
 
     async def find_deliveries(self, id: str, owner: str) -> Sequence[Delivery] | None:
         """Return the pushes of a message; the newest `MOST_DELIVERIES` if there are more."""
-        rows = await self._readers.run(lambda raw: _deliveries(raw, id, owner))
-        if rows is None:
-            return None
-        return [
-            Delivery(
-                message_id=message,
-                device=name,
-                kind=PushKind(kind),
-                state=PushState(state),
-                attempts=attempts,
-                reason=reason,
-                changed_at=changed_at,
-            )
-            for message, name, kind, state, attempts, reason, changed_at in rows
-        ]
+        return await self._readers.run(lambda raw: _deliveries(raw, id, owner))
 
 
 def put_pushes(connection: sqlite3.Connection, new: NewPushes) -> None:
@@ -257,16 +243,25 @@ def _message(
     )
 
 
-def _deliveries(
-    connection: sqlite3.Connection, id: str, owner: str
-) -> list[tuple[str, str, str, str, int, str, float]] | None:
+def _deliveries(connection: sqlite3.Connection, id: str, owner: str) -> list[Delivery] | None:
     entries = connection.execute(ASKED_FOR, (id, owner, _MOST_MESSAGES)).fetchall() if owner else ()
     if not entries:
         return None
     rows: list[tuple[str, str, str, str, int, str, float]] = []
     for (entry,) in entries:
         rows += connection.execute(DELIVERIES, (entry, MOST_DELIVERIES - len(rows)))
-    return rows[::-1]
+    return [
+        Delivery(
+            message_id=message,
+            device=name,
+            kind=PushKind(kind),
+            state=PushState(state),
+            attempts=attempts,
+            reason=reason,
+            changed_at=changed_at,
+        )
+        for message, name, kind, state, attempts, reason, changed_at in reversed(rows)
+    ]
 
 
 def _json(values: Sequence[object]) -> str:
