@@ -248,7 +248,7 @@ async def test_a_misconfigured_app_waits_for_the_operator(
     await stage.pass_time(1_150)  # and the disk needs some of it
     assert begun + 1 <= len(stage.sender.pushes) <= begun + 2  # every ten minutes
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
-    words = "InvalidProviderToken. Keys or names in the configuration are wrong"
+    words = "InvalidProviderToken. Keys, certificates or names in the configuration are wrong"
     assert errors == [f"{APP}: Pushes wait for the operator: {words}"]
     stage.sender.always(Verdict.DELIVERED)
     await stage.pass_time(610)

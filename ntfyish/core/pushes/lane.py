@@ -328,7 +328,8 @@ class PushLane:
                 paused[self.destination] = breaker.misconfigured
                 self._log(
                     logging.ERROR,
-                    "Pushes wait for the operator: %s. Keys or names in the configuration are wrong",
+                    "Pushes wait for the operator: %s. Keys, certificates or names in the configuration"
+                    " are wrong",
                     breaker.misconfigured,
                 )
             else:
