@@ -834,6 +834,12 @@ async def test_validation_lists_push_devices_with_the_others(server: Server) -> 
     assert (await names_of(server, device="pad"))[0] == 400
 
 
+async def test_a_device_token_says_what_kind_of_device_it_is(server: Server) -> None:
+    fields = {"device_token": TOKEN, "bundle_id": BUNDLE, "name": "phone"}
+    status, answer = await call(server, "POST", "/1/devices.json", VERA, **fields)
+    assert (status, answer["kind"]) == (200, "apns")
+
+
 async def test_a_device_without_an_account_that_stays_away_is_forgotten(server: Server) -> None:
     back, away = TOKEN, "ab" * 32
     kept = await register(server, VERA, device_token="cd" * 32, name="phone")

@@ -94,6 +94,8 @@ class PushDeviceCalls:
         answer = Answer(request)
         parameters = await read_parameters(request, _BODY_BYTES)
         kind = parameters.text("kind").strip()
+        if not kind and parameters.text("device_token").strip():  # no Open Client has one
+            kind = PushKind.APNS
         if kind in ("", "client") and "kind" not in parameters.malformed:
             return await self._register_client(request)
         if kind != PushKind.APNS:
