@@ -327,7 +327,7 @@ class ApnsPool(APNsBaseConnectionPool):
         now = self._clock.monotonic()
         if now - self._logged_at >= _LOG_PAUSE_S:
             self._logged_at = now
-            _log.warning("Connection of %s: %s", self._name, reason)
+            _log.info("Connection of %s: %s", self._name, reason)
 
 
 def _reason_of(error: Exception) -> str:
