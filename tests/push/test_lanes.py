@@ -74,6 +74,30 @@ async def test_a_push_that_hangs_delays_no_other(start_server: StartServer) -> N
     assert stage.sender.texts == ["hangs", "a", "b", "c"]
 
 
+async def test_the_dead_of_a_busy_lane_are_buried_together(start_server: StartServer) -> None:
+    stage = await start_stage(start_server)
+    await stage.add(*(device(number, f"topic{number}") for number in range(4)))
+    stage.sender.gate.clear()
+    await stage.server.publish("topic0")
+    await stage.until(lambda: stage.sender.under_way == 1)
+    stage.sender.gate = type(stage.sender.gate)()
+    stage.sender.gate.set()
+    before = _people_revision(stage)
+    for number in (1, 2, 3):
+        stage.sender.say(Verdict.GONE, "Unregistered")
+        await stage.server.publish(f"topic{number}")
+        await stage.until(lambda number=number: len(stage.sender.pushes) == number + 1)
+        await stage.pass_time(1)
+    await stage.pass_time(5)
+    await stage.until_states(pending=1, failed=3)
+    assert _people_revision(stage) == before + 1
+
+
+def _people_revision(stage: Stage) -> int:
+    with closing(sqlite3.connect(stage.server.data_dir / "people.db")) as connection:
+        return int(connection.execute("SELECT number FROM revision").fetchone()[0])
+
+
 async def test_results_are_written_though_others_hang(start_server: StartServer) -> None:
     stage = await stage_with(start_server, 10, capacity=1)
 

@@ -33,6 +33,8 @@ _BEGIN_WITHIN_S = 30.0
 _PIECE = 500
 _NOTES = 250
 _NOTES_WAIT_S = 0.25
+# To bury devices has everybody read anew, so the dead of a busy lane wait for each other.
+_GRAVES_WAIT_S = 5.0
 _MOST_NOTES = 2_000
 _STORE_PAUSE_S = 1.0
 _LOG_PAUSE_S = 60.0
@@ -70,7 +72,8 @@ class _Held:
         queue: claimed pushes, and when (Unix seconds) their try has to begin at the latest.
         under_way: tries.
         notes, gone: what became of others.
-        write_by: Unix seconds at which `notes` and `gone` are to be written, at the latest.
+        write_by, bury_by: Unix seconds at which `notes` are to be written, and the devices of `gone` to be
+            buried, at the latest.
     """
 
     entries: set[int] = field(default_factory=set)
@@ -79,6 +82,7 @@ class _Held:
     notes: list[PushNote] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     write_by: float = _NEVER
+    bury_by: float = _NEVER
 
     @property
     def results(self) -> int:
@@ -130,7 +134,8 @@ class PushLane:
         due_at = _NEVER if self._is_stopping else self._due_at
         if self._breaker.is_open:
             due_at = max(due_at, self._breaker.resumes_at)
-        write_by = self._held.write_by if self._held.results else _NEVER
+        held = self._held
+        write_by = min(held.write_by if held.notes else _NEVER, held.bury_by if held.gone else _NEVER)
         store_at = self._store_resumes_at
         return min(
             (at for at in (max(due_at, store_at), max(write_by, store_at)) if at > now), default=_NEVER
@@ -170,6 +175,7 @@ class PushLane:
             Unavailable: it is not written; the leases run out.
         """
         while self._held.results:
+            self._held.bury_by = 0.0
             await self._write()
 
     async def _pump(self) -> None:
@@ -203,9 +209,14 @@ class PushLane:
 
     def _wants_to_write(self, now: float) -> bool:
         held = self._held
-        if not held.results or self._is_store_away(now):
+        if self._is_store_away(now):
             return False
-        return held.results >= _NOTES or held.is_idle or now >= held.write_by
+        has_notes = bool(held.notes) and (len(held.notes) >= _NOTES or held.is_idle or now >= held.write_by)
+        return has_notes or self._wants_to_bury(now)
+
+    def _wants_to_bury(self, now: float) -> bool:
+        held = self._held
+        return bool(held.gone) and (len(held.gone) >= _PIECE or held.is_idle or now >= held.bury_by)
 
     def _wanted(self, now: float) -> int:
         """Return how many pushes to claim now."""
@@ -309,8 +320,7 @@ class PushLane:
         counters.push_durations.observe(seconds)
         self._note_health(begun, outcome, now)
         if outcome.verdict is Verdict.GONE:
-            self._held.gone.append(Gone(claimed, push.device, outcome))
-            self._expect_write(now)
+            self._bury(Gone(claimed, push.device, outcome), now)
             return
         note = judge(claimed, outcome, now, self._parts.random)
         if outcome.verdict is Verdict.REFUSED or (
@@ -358,7 +368,17 @@ class PushLane:
             held.write_by = now + _NOTES_WAIT_S
             if not held.is_idle:  # else its worker is about to end, and looks
                 self._parts.tell(held.write_by)
-        if held.results >= _NOTES:
+        if len(held.notes) >= _NOTES:
+            self.look()
+
+    def _bury(self, gone: Gone, now: float) -> None:
+        held = self._held
+        held.gone.append(gone)
+        if held.bury_by == _NEVER:
+            held.bury_by = now + _GRAVES_WAIT_S
+            if not held.is_idle:
+                self._parts.tell(held.bury_by)
+        if len(held.gone) >= _PIECE:
             self.look()
 
     async def _write(self) -> None:
@@ -369,13 +389,16 @@ class PushLane:
                 await parts.outbox.note_pushes(notes)
                 del held.notes[: len(notes)]
                 self._settle(notes)
-            if gone := held.gone[:_PIECE]:
+            if self._wants_to_bury(parts.clock.now()):
+                gone, held.bury_by = held.gone[:_PIECE], _NEVER
                 buried = await parts.graves.bury(gone)
                 del held.gone[: len(gone)]
                 held.notes += buried
         finally:
-            if held.results:
+            if held.notes:
                 held.write_by = min(held.write_by, parts.clock.now() + _NOTES_WAIT_S)
+            if held.gone:
+                held.bury_by = min(held.bury_by, parts.clock.now() + _GRAVES_WAIT_S)
 
     def _settle(self, notes: Sequence[PushNote]) -> None:
         """Count what has ended, and know when the others are due."""
