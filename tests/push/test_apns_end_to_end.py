@@ -193,7 +193,7 @@ async def test_what_apple_has_against_us_waits_for_the_operator(
     assert await told(stage, request) == ("phone", "apns", "pending", 1, reason)
     await stage.server.publish("alerts")
     await stage.until_state(SET, State("delivered", 1))  # another app of ours has nothing to do with it
-    assert [one.levelname for one in caplog.records if one.message.endswith(reason)] == ["ERROR"]
+    assert [one.levelname for one in caplog.records if f": {reason}. " in one.message] == ["ERROR"]
     assert await stage.paused() == [f"apns:{APP},{reason}"]
     await stage.figures_are(misconfigured=1, delivered=1, ended_delivered=1, waiting=2, entered=3, devices=3)
     await stage.clock.leap(590)
