@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import fields
 from types import MappingProxyType
 
 from ntfyish.core.access_list import AccessList
@@ -42,7 +44,8 @@ class Directory:
     """Look-up by name, key and token.
 
     Attributes:
-        revision: grows with every reload.
+        revision: grows with every reload, but not when push devices alone have changed: nothing that is
+            decided by who may do what depends on them.
     """
 
     def __init__(self, store: PeopleStore, clock: Clock) -> None:
@@ -55,7 +58,7 @@ class Directory:
         self.revision = 0
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called on the event loop after every reload, in the order of these calls."""
+        """Have `callback` called on the event loop when `revision` has grown, in the order of these calls."""
         self._callbacks.append(callback)
 
     async def load(self) -> None:
@@ -70,8 +73,12 @@ class Directory:
         it tells what has changed since the last `load`, which may have been somebody else's.)
         """
         async with self._loading:
-            people = await self._store.load()
-            if people is not self._index.people:
+            people, known = await self._store.load(), self._index.people
+            if people is known:
+                return
+            if _differ_in_push_devices_only(people, known):  # apps register again all the time
+                self._index = await asyncio.to_thread(self._index.with_push_devices, people)
+            else:
                 await self._take(people)
 
     async def _take(self, people: People) -> None:
@@ -260,12 +267,30 @@ class _Index:
         }
         for device in people.devices:
             self.client_devices.setdefault(device.account, {})[device.name] = device.id
-        self.push_devices_by_id = {device.id: device for device in people.push_devices}
-        self.push_tokens = {(one.kind, one.token, one.bundle_id): one for one in people.push_devices}
-        self.push_devices = _by_topic(people.push_devices, self.accounts)
         self.access_list = AccessList(people.access)
         self.reservation_owners = {entry.pattern: entry.owner for entry in people.access if entry.owner}
         self.password_cost = _usual_cost(people.accounts)
+        self._index_push_devices()
+
+    def with_push_devices(self, people: People) -> _Index:
+        """Return the same, but with the push devices of `people`, who differ in nothing else."""
+        index = copy(self)
+        index.people = people
+        index._index_push_devices()
+        return index
+
+    def _index_push_devices(self) -> None:
+        devices = self.people.push_devices
+        self.push_devices_by_id = {device.id: device for device in devices}
+        self.push_tokens = {(one.kind, one.token, one.bundle_id): one for one in devices}
+        self.push_devices = _by_topic(devices, self.accounts)
+
+
+def _differ_in_push_devices_only(people: People, known: People) -> bool:
+    return all(
+        field.name == "push_devices" or getattr(people, field.name) is getattr(known, field.name)
+        for field in fields(People)
+    )
 
 
 def _by_topic(devices: Sequence[PushDevice], accounts: Mapping[str, Account]) -> dict[str, list[PushDevice]]:
