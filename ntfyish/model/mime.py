@@ -18,6 +18,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 
+from ntfyish.model.charsets import CODECS
+
 _MOST_LEVELS = 4  # as in: a signed mail, with files, with pictures for its HTML, and a text besides
 _MOST_PARTS = 50
 _MOST_HEADER_BYTES = 64 * 1024
@@ -36,26 +38,8 @@ _TAG = re.compile(r"<[^<>]*>")
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/h[1-6]|/li|/table|/blockquote)\b[^<>]*>", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f\v\xa0]+")
 _MANY_BREAKS = re.compile(r"\n{3,}")
-# Only these: Python also knows codecs that are not character sets, or that take quadratic time.
 _CODECS: Mapping[str, str] = MappingProxyType(
-    {
-        "latin1": "iso-8859-1",
-        "latin-1": "iso-8859-1",
-        "shift_jis": "shift_jis",
-        "euc-jp": "euc_jp",
-        "iso-2022-jp": "iso2022_jp",
-        "euc-kr": "euc_kr",
-        "ks_c_5601-1987": "cp949",
-        "gb2312": "gb18030",
-        "gbk": "gb18030",
-        "gb18030": "gb18030",
-        "big5": "big5",
-        "koi8-r": "koi8_r",
-        "koi8-u": "koi8_u",
-        "cp1252": "cp1252",
-        **{f"iso-8859-{n}": f"iso-8859-{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16)},
-        **{f"windows-{page}": f"cp{page}" for page in range(1250, 1259)},
-    }
+    {**CODECS, "iso-2022-jp": "iso2022_jp", "ks_c_5601-1987": "cp949"}
 )
 
 
