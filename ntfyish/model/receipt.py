@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from urllib.parse import urlsplit
 
 from ntfyish.model.message import Action, Message, new_id
 
@@ -237,3 +238,14 @@ def with_button(message: Message, url: str) -> Message:
         id=new_id(_ACTION_ID_LENGTH), action="http", label=ACKNOWLEDGE, clear=True, url=url, method="POST"
     )
     return replace(message, content=replace(message.content, actions=(button, *message.content.actions)))
+
+
+def is_callback_url(text: str) -> bool:
+    """Whether an acknowledgement can be posted to that address."""
+    if not text.isprintable() or " " in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

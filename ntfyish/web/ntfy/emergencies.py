@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 from ntfyish.model.durations import parse_duration
 from ntfyish.model.errors import Invalid, Reason
 from ntfyish.model.message import MAX_PRIORITY, Draft, Event
-from ntfyish.model.receipt import ReceiptDraft
+from ntfyish.model.receipt import ReceiptDraft, is_callback_url
 from ntfyish.web.params import Params
 
 _MAX_RETRY_S = 86_400
@@ -65,7 +64,7 @@ def read_emergency(params: Params, draft: Draft, limits: EmergencyLimits) -> Rec
         _refuse("expire must be more than 0 seconds")
     if expire_s > max(limits.expire_max_s, limits.expire_tolerated_s):
         _refuse(f"expire must be at most {limits.expire_max_s} seconds")
-    if callback and (len(callback) > limits.url_chars or not _is_http_url(callback)):
+    if callback and (len(callback) > limits.url_chars or not is_callback_url(callback)):
         _refuse(f"callback must be an http or https URL of at most {limits.url_chars} characters")
     return ReceiptDraft(
         retry_s=min(retry_s, _MAX_RETRY_S),
@@ -83,16 +82,6 @@ def _seconds(name: str, text: str) -> int:
         return int(parse_duration(text))
     except Invalid:
         _refuse(f"{name} must be a number of seconds, or a duration like 1m")
-
-
-def _is_http_url(text: str) -> bool:
-    if not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _refuse(detail: str) -> NoReturn:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from urllib.parse import urlsplit
 
 from ntfyish.model.message import Content, Draft, priority_from_pushover
 from ntfyish.model.people import App, Flavour
-from ntfyish.model.receipt import ReceiptDraft
+from ntfyish.model.receipt import ReceiptDraft, is_callback_url
 from ntfyish.web.body import Parameters
 from ntfyish.web.pushover import faults
 from ntfyish.web.pushover.faults import Fault
@@ -207,7 +206,7 @@ def _read_receipt(parameters: Parameters, limits: PushoverLimits, found: list[Fa
     callback = parameters.text("callback").strip()
     if len(callback) > limits.url_chars:
         found.append(faults.too_long("callback", limits.url_chars))
-    elif callback and not _is_http_url(callback):
+    elif callback and not is_callback_url(callback):
         found.append(faults.invalid("callback"))
     tags = ",".join(parameters.texts("tags"))
     if len(tags) > limits.url_chars:
@@ -237,13 +236,3 @@ def _read_retry(text: str, limits: PushoverLimits, found: list[Fault]) -> int:
         found.append(faults.retry_too_small(limits.retry_min_s))
         return 0
     return min(retry_s, _MAX_RETRY_S)
-
-
-def _is_http_url(text: str) -> bool:
-    if not text.isprintable() or " " in text:
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
