@@ -20,8 +20,8 @@ from ntfyish import __version__
 from ntfyish.core.errands import LONGEST_PAUSE_S, Done, Pause
 from ntfyish.core.ports import ClaimedErrand, Clock
 from ntfyish.model.retry_after import parse_retry_after
-from ntfyish.push.callbacks import SystemResolver
 from ntfyish.push.failures import words_for_failure
+from ntfyish.push.outward import SystemResolver, open_session
 
 _log = logging.getLogger(__name__)
 
@@ -71,11 +71,9 @@ class Upstream:
         headers = {"User-Agent": f"ntfyish/{__version__}"}
         if self._access_token:
             headers["Authorization"] = f"Bearer {self._access_token}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=self._resolver, limit=0),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
+        self._session = open_session(
+            aiohttp.TCPConnector(resolver=self._resolver, limit=0),
+            timeout_s=self._timeout_s,
             headers=headers,
             skip_auto_headers=("Content-Type",),
         )

@@ -32,8 +32,8 @@ from ntfyish.model.push import Push, PushDevice, PushOutcome, Verdict
 from ntfyish.model.retry_after import parse_retry_after
 from ntfyish.model.web_push_keys import VapidKeys, decode_subscription_keys
 from ntfyish.push.addresses import Network
-from ntfyish.push.callbacks import CheckedConnector, Refused, SystemResolver
 from ntfyish.push.failures import words_for_failure
+from ntfyish.push.outward import CheckedConnector, Refused, SystemResolver, open_session
 from ntfyish.push.web_push_payload import EXPIRING, MOST_BYTES, SMALL_BYTES, message_payload
 
 _log = logging.getLogger(__name__)
@@ -122,14 +122,10 @@ class WebPushSender:
             resolver = SystemResolver()
             self._stack.push_async_callback(resolver.close)
         self._session = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
+            open_session(
                 # A context of its own trusts what the environment names (SSL_CERT_FILE), too.
-                connector=CheckedConnector(
-                    resolver, self._allowed, idle_s=_IDLE_S, tls=ssl.create_default_context()
-                ),
-                timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
+                CheckedConnector(resolver, self._allowed, idle_s=_IDLE_S, tls=ssl.create_default_context()),
+                timeout_s=self._timeout_s,
                 headers={"User-Agent": "ntfyish"},
             )
         )
