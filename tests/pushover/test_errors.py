@@ -10,7 +10,7 @@ from ntfyish.model.errors import LimitReached, NtfyishError, Reason
 from ntfyish.web.http import BufferedBody, Request
 from ntfyish.web.pushover.drafts import split_list
 from ntfyish.web.pushover.faults import REFUSALS
-from ntfyish.web.pushover.limits import LEGACY, OverLength, PushoverLimits
+from ntfyish.web.pushover.limits import OverLength, PushoverLimits
 from tests.pushover.world import NOBODY, NZB_TOKEN, OFF_TOKEN, PHIL, TOKEN, VERA, World, body_of, header
 
 E1 = {"token": "invalid", "errors": ["application token is invalid"], "status": 0}
@@ -19,6 +19,10 @@ E2 = {
     "errors": ["user identifier is not a valid user, group, or subscribed user key"],
     "status": 0,
 }
+# Pushover's older limits
+LEGACY = PushoverLimits(
+    message_chars=512, title_chars=512, combined_chars=512, expire_max_s=86_400, expire_tolerated_s=86_400
+)
 EXPIRE_MISSING = "expire must be supplied with priority=2"
 RETRY_MISSING = "retry must be supplied with priority=2"
 EMERGENCY = {"priority": "2", "retry": "30", "expire": "60"}

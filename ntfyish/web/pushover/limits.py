@@ -1,4 +1,4 @@
-"""How much a Pushover request may hold: today's limits, and those of Pushover's older documentation."""
+"""How much a Pushover request may hold."""
 
 from __future__ import annotations
 
@@ -51,6 +51,3 @@ class PushoverLimits:
 
 
 CURRENT = PushoverLimits()
-LEGACY = PushoverLimits(
-    message_chars=512, title_chars=512, combined_chars=512, expire_max_s=86_400, expire_tolerated_s=86_400
-)
