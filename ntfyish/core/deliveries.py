@@ -93,7 +93,7 @@ class Deliveries:
         """
         return self.plan(message, _read_wishes(wishes))
 
-    def _queue_entries(self, message: Message, send: str) -> tuple[StoreExtra, ...]:
+    def _queue_entries(self, message: Message, send: str = "") -> tuple[QueueEntry, ...]:
         """Return the entries for the devices that the message names, or for all if it names none of them."""
         if (account := self._owner(message.topic)) is None:
             return ()
@@ -125,11 +125,10 @@ class Deliveries:
     def tell(self, messages: Iterable[Message]) -> None:
         """Tell that `messages` are on disk, with all that was planned for them."""
         queued = [
-            extra.device_id
+            entry.device_id
             for message in messages
-            if len(message.topic) == KEY_LENGTH
-            for extra in self._queue_entries(message, "")
-            if message.event is Event.MESSAGE and isinstance(extra, QueueEntry)
+            if message.event is Event.MESSAGE
+            for entry in self._queue_entries(message)
         ]
         if queued:
             for callback in self._callbacks:
