@@ -13,7 +13,7 @@ from ntfyish.cli.place import Place, at_place
 from ntfyish.cli.terminal import Failure, confirm, say, show_table, tell
 from ntfyish.core.clock import SystemClock
 from ntfyish.core.ports import People, PeopleStore, Remove
-from ntfyish.core.pushes.registration import check_topics, find_sandbox, register_push_device
+from ntfyish.core.pushes.registration import check_topics, register_push_device
 from ntfyish.model.errors import Invalid, LimitReached
 from ntfyish.model.people import DEVICE_PATTERN, Account
 from ntfyish.model.push import (
@@ -24,6 +24,7 @@ from ntfyish.model.push import (
     new_push_device_id,
 )
 from ntfyish.model.topic import DISALLOWED
+from ntfyish.settings import find_sandbox
 
 _COLUMNS = ("Account", "Device", "Kind", "App", "Topics", "Registered", "State", "From")
 

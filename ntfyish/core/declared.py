@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from ntfyish.core.passwords import hash_access_token, hash_password
 from ntfyish.core.ports import People
-from ntfyish.core.pushes.registration import find_sandbox
 from ntfyish.model.acl import AclEntry, Permission
 from ntfyish.model.message import priority_from_pushover
 from ntfyish.model.people import (
@@ -35,6 +34,7 @@ from ntfyish.settings import (
     PushDeviceEntry,
     Settings,
     TopicDeviceEntry,
+    find_sandbox,
     owned_tokens,
 )
 

@@ -16,6 +16,7 @@ from ntfyish.settings.entries import (
     OwnedTokenEntry,
     PushDeviceEntry,
     TopicDeviceEntry,
+    find_sandbox,
 )
 from ntfyish.settings.loading import Loaded, SettingsError, find_config_file, load, read
 from ntfyish.settings.schema import Settings, owned_tokens
@@ -37,6 +38,7 @@ __all__ = [
     "SettingsError",
     "TopicDeviceEntry",
     "find_config_file",
+    "find_sandbox",
     "load",
     "owned_tokens",
     "read",

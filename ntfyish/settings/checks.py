@@ -10,7 +10,7 @@ from ntfyish.model.acl import EVERYONE
 from ntfyish.model.durations import format_duration, format_size
 from ntfyish.model.endpoint import endpoint_host
 from ntfyish.model.topic import DISALLOWED
-from ntfyish.settings.entries import PushDeviceEntry, TopicDeviceEntry
+from ntfyish.settings.entries import PushDeviceEntry, TopicDeviceEntry, find_sandbox
 from ntfyish.settings.schema import Settings, owned_tokens
 
 
@@ -184,9 +184,7 @@ def _topics_devices_have_apps(settings: Settings) -> Iterator[str]:
 
 
 def _app_fault(settings: Settings, device: PushDeviceEntry | TopicDeviceEntry) -> str:
-    if any(
-        app.bundle_id == device.bundle_id and device.sandbox in (None, app.sandbox) for app in settings.apns
-    ):
+    if find_sandbox(settings.apns, device.bundle_id, device.sandbox) is not None:
         return ""
     where = {None: "", False: " with sandbox: false", True: " with sandbox: true"}[device.sandbox]
     return f"apns has no such app: {device.bundle_id}{where}"

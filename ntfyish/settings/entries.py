@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -235,6 +236,18 @@ class ApnsEntry(Entry):
         if len(set(self.payload_keys.values())) != len(self.payload_keys):
             raise ValueError("payload-keys: two keys have the same name")
         return self
+
+
+def find_sandbox(apps: Iterable[ApnsEntry], bundle_id: str, asked: bool | None) -> bool | None:
+    """Return whether a device of an app is of the sandbox; None if there is no such app, or not there.
+
+    Args:
+        asked: None for whatever the app has; production if it has both.
+    """
+    environments = {app.sandbox for app in apps if app.bundle_id == bundle_id}
+    if asked is None:
+        return min(environments, default=None)
+    return asked if asked in environments else None
 
 
 def _device(value: object) -> object:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from ntfyish.core.access import Access, is_within
 from ntfyish.core.directory import Directory
 from ntfyish.core.ports import Clock, DeadDevice, PeopleStore, Remove
-from ntfyish.core.pushes.registration import check_topics, find_sandbox, is_same, register_push_device
+from ntfyish.core.pushes.registration import check_topics, is_same, register_push_device
 from ntfyish.model.acl import Permission
 from ntfyish.model.errors import Conflict, Forbidden, Invalid, NotFound, Reason, Unauthenticated
 from ntfyish.model.people import Principal
 from ntfyish.model.push import PushDevice, PushKind, new_push_device_id
 from ntfyish.model.topic import DISALLOWED
-from ntfyish.settings import ApnsEntry
+from ntfyish.settings import ApnsEntry, find_sandbox
 
 KEPT_S = 60 * 86_400
 STAYED_AWAY = "stayed away"

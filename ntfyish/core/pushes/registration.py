@@ -6,7 +6,7 @@ installation of an app: whoever registers it has the app in hand, so the last on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ntfyish.core.devices import MOST_DEVICES
@@ -15,7 +15,6 @@ from ntfyish.model.errors import Conflict, Invalid, LimitReached, Reason
 from ntfyish.model.people import Device
 from ntfyish.model.push import PushDevice
 from ntfyish.model.topic import DISALLOWED, is_topic
-from ntfyish.settings import ApnsEntry
 
 MOST_TOPICS = 50  # of a device
 MOST_OF_ADDRESS = 50  # devices without an account
@@ -38,18 +37,6 @@ class Plan:
 
     device: PushDevice
     changes: tuple[PeopleChange, ...] = field(default=())
-
-
-def find_sandbox(apps: Iterable[ApnsEntry], bundle_id: str, asked: bool | None) -> bool | None:
-    """Return whether a device of an app is of the sandbox; None if there is no such app, or not there.
-
-    Args:
-        asked: None for whatever the app has; production if it has both.
-    """
-    environments = {app.sandbox for app in apps if app.bundle_id == bundle_id}
-    if asked is None:
-        return min(environments, default=None)
-    return asked if asked in environments else None
 
 
 def check_topics(topics: Sequence[str], disallowed: frozenset[str] = DISALLOWED) -> None:
