@@ -188,7 +188,6 @@ def _draft(
         if use is not BodyUse.UPLOAD:
             message, encoding = _message(params, use, body, more, None)
             return Draft(content=Content(message=message, encoding=encoding))
-    unifiedpush = params.flag("unifiedpush") or params.get("content_encoding") == "aes128gcm"
     attachment = _attachment(params)
     icon = _icon(params)
     email = _email(params, find_address)
@@ -219,6 +218,7 @@ def _draft(
         attachment = Attachment(name=_line(params.get("filename")), url="")
         body = b""
     message, encoding = _message(params, use, body, more, attachment)
+    is_unifiedpush = use is BodyUse.VERBATIM
     return Draft(
         content=Content(
             title=title,
@@ -236,8 +236,8 @@ def _draft(
         due_at=due_at,
         cache=cache,
         email=email,
-        push=not unifiedpush and params.flag("firebase", True),
-        unifiedpush=unifiedpush,
+        push=not is_unifiedpush and params.flag("firebase", True),
+        unifiedpush=is_unifiedpush,
     )
 
 
